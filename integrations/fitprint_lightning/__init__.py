@@ -1,0 +1,7 @@
+"""fitprint for PyTorch Lightning: works with ``lightning`` and with ``pytorch_lightning``."""
+
+from __future__ import annotations
+
+from fitprint_lightning.callback import CarbonCallback
+
+__all__ = ["CarbonCallback"]

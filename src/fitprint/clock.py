@@ -1,0 +1,34 @@
+"""Time, injected so that tests own it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+NS_PER_S = 1_000_000_000
+
+
+class Clock(Protocol):
+    """A monotonic clock for durations and a wall clock for labels."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds that never jump; differences are durations."""
+
+    def time(self) -> float:
+        """Seconds since 1970, adjustable by the system: only ever a label."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def time(self) -> float:
+        return time.time()
+
+
+def iso_utc(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC with milliseconds."""
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,288 @@
+"""Options: argument > FITPRINT_* > [tool.fitprint] in pyproject.toml > user file > default."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fitprint.budget import Budget
+from fitprint.carbon.facility import check_node_factor, check_pue
+from fitprint.carbon.grid import find_region
+from fitprint.carbon.intensity import check_intensity
+from fitprint.errors import ConfigError, did_you_mean, refusal
+from fitprint.notices import logger
+from fitprint.sensors.counter import PARTS
+
+DEFAULT_LEDGER = "fitprint.db"
+DEFAULT_BLOCK = 500
+OFF = ("off", "none", "0", "false")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of a run. A field left at None is taken from the next layer.
+
+    Args:
+        budget: ``"250 g"``, ``"0.5 kWh"``, a Budget, or a list of these.
+        region: Country by ISO code or English name.
+        intensity: Carbon intensity of the electricity in g CO2e per kWh.
+        pue: Facility power over IT power, from 1 up.
+        node_factor: Power at the machine's wall over the sensors' sum, from 1 up.
+        project: Name under which runs are kept together.
+        name: Name of the run.
+        run_id: Identity of the run; a new one by default.
+        ledger: Path of the SQLite file that records runs, or ``"off"``.
+        parts: Parts to count, out of gpu, cpu, dram and soc.
+        block: Optimizer steps after which a longer epoch is cut into blocks.
+        tags: Labels kept with the run.
+        sys_root: Folder to read instead of ``/sys``.
+        proc_root: Folder to read instead of ``/proc``.
+
+    Raises:
+        ConfigError: If a value makes no sense; the message says what would.
+
+    Example:
+        >>> Config(region="FR", pue=1.2).region
+        'FR'
+    """
+
+    budget: str | Budget | Sequence[str | Budget] | None = None
+    region: str | None = None
+    intensity: float | None = None
+    pue: float | None = None
+    node_factor: float | None = None
+    project: str | None = None
+    name: str | None = None
+    run_id: str | None = None
+    ledger: str | None = None
+    parts: Sequence[str] | None = None
+    block: int | None = None
+    tags: Sequence[str] | None = None
+    sys_root: str | None = None
+    proc_root: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.given().items():
+            object.__setattr__(self, name, CHECKS[name](value))
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are set."""
+        pairs = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: value for name, value in pairs.items() if value is not None}
+
+    def overridden(self, **arguments: Any) -> Config:
+        """A copy in which the arguments that are not None win."""
+        return dataclasses.replace(self, **{name: value for name, value in arguments.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run uses: every layer resolved.
+
+    Attributes:
+        config: The winning values.
+        given_by: Which layer each field came from, in words.
+        disabled: FITPRINT_DISABLE is set: no measuring, no files.
+    """
+
+    config: Config
+    given_by: Mapping[str, str]
+    disabled: bool = False
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        return Budget.several(self.config.budget)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.config.parts or PARTS)
+
+    @property
+    def block(self) -> int:
+        return self.config.block or DEFAULT_BLOCK
+
+    @property
+    def ledger(self) -> Path | None:
+        """The ledger's file, or None where it is switched off."""
+        text = self.config.ledger or DEFAULT_LEDGER
+        return None if text.casefold() in OFF else Path(text).expanduser().absolute()
+
+    @property
+    def sys_root(self) -> Path:
+        return Path(self.config.sys_root or "/sys")
+
+    @property
+    def proc_root(self) -> Path:
+        return Path(self.config.proc_root or "/proc")
+
+    def source_of(self, field: str) -> str:
+        """Where a field was set, in words that can be printed."""
+        return self.given_by.get(field, "default")
+
+
+def resolve(config: Config | None = None, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
+    """Lay the layers over each other. Only the first layer can raise, and it has been checked already.
+
+    Args:
+        config: What the program set.
+        environ: The process environment.
+        folder: Where the search for pyproject.toml begins; the working folder by default.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    given_by: dict[str, str] = {}
+    project, user = _project_file(folder or Path.cwd()), _user_file(environ)
+    layers = [
+        ("user file", _checked(_read_toml(user), str(user))),
+        ("pyproject.toml", _checked(_read_toml(project).get("tool", {}).get("fitprint", {}), str(project))),
+        ("environment", _from_environment(environ)),
+        ("argument", (config or Config()).given()),
+    ]
+    for layer, fields in layers:
+        values.update(fields)
+        given_by.update(dict.fromkeys(fields, layer))
+    disabled = environ.get("FITPRINT_DISABLE", "").casefold() not in ("", *OFF)
+    return Settings(Config(**values), given_by, disabled)
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    fields = {f.name: environ.get(f"FITPRINT_{f.name.upper()}", "") for f in dataclasses.fields(Config)}
+    return _checked({name: _parsed(name, text) for name, text in fields.items() if text.strip()}, "the environment")
+
+
+def _parsed(name: str, text: str) -> Any:
+    """Numbers and lists from text; what cannot be parsed stays text and is refused by its check."""
+    if name in ("parts", "tags", "budget"):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    try:
+        return NUMBERS[name](text) if name in NUMBERS else text.strip()
+    except ValueError:
+        return text
+
+
+def _checked(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The good fields; a bad one is warned about and ignored."""
+    good: dict[str, Any] = {}
+    for name, value in fields.items():
+        try:
+            if name not in CHECKS:
+                guess = did_you_mean(name, CHECKS)
+                raise ConfigError(f"unknown option {name!r}.{f' Did you mean {guess!r}?' if guess else ''}")
+            good[name] = CHECKS[name](value)
+        except (ConfigError, TypeError, ValueError) as error:
+            logger().warning("ignored a setting in %s: %s", where, error)
+    return good
+
+
+def _project_file(folder: Path) -> Path:
+    candidates = [parent / "pyproject.toml" for parent in (folder, *folder.parents)]
+    return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def _user_file(environ: Mapping[str, str]) -> Path:
+    from platformdirs import user_config_path
+
+    return user_config_path("fitprint", appauthor=False) / "config.toml"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        logger().warning("ignored %s: %s", path, error)
+        return {}
+
+
+def _check_number(what: str, check: Callable[[float], float]) -> Callable[[Any], float]:
+    def checked(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise refusal(what, expected="a number", came=value)
+        return check(value)
+
+    return checked
+
+
+def _check_text(what: str) -> Callable[[Any], str]:
+    def checked(value: Any) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise refusal(what, expected="a text that is not empty", came=value)
+        return value
+
+    return checked
+
+
+def _check_region(value: Any) -> str:
+    if not isinstance(value, str):
+        raise refusal("region", expected="an ISO 3166 country code such as 'FR'", came=value)
+    find_region(value)
+    return value
+
+
+def _check_run_id(value: Any) -> str:
+    """It names a folder: nothing that could lead out of it."""
+    allowed = isinstance(value, str) and value.replace("-", "").replace("_", "").replace(".", "").isalnum()
+    if not allowed or value.startswith(".") or len(value) > 128:
+        raise refusal("run_id", expected="letters, digits, '-', '_' and '.', 128 at most", came=value)
+    return str(value)
+
+
+def _check_parts(value: Any) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else list(value)
+    for name in names:
+        if name not in PARTS:
+            raise refusal("parts", expected=f"some of {', '.join(PARTS)}", came=name, near=PARTS)
+    return tuple(dict.fromkeys(names))
+
+
+def _check_block(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise refusal("block", expected="a number of optimizer steps from 1 up", came=value)
+    return value
+
+
+def _check_tags(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(str(tag) for tag in value)
+
+
+def _check_ledger(value: Any) -> str:
+    text = os.fspath(value) if isinstance(value, str | Path) else ""
+    if not text.strip():
+        raise refusal("ledger", expected="a path such as 'fitprint.db', or 'off'", came=value)
+    if "://" in text:
+        raise refusal(
+            "ledger", expected="a path such as 'fitprint.db', or 'off' (databases by URL are not available yet)", came=value
+        )
+    return text
+
+
+CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "budget": Budget.several,
+    "region": _check_region,
+    "intensity": _check_number("intensity", check_intensity),
+    "pue": _check_number("pue", check_pue),
+    "node_factor": _check_number("node_factor", check_node_factor),
+    "project": _check_text("project"),
+    "name": _check_text("name"),
+    "run_id": _check_run_id,
+    "ledger": _check_ledger,
+    "parts": _check_parts,
+    "block": _check_block,
+    "tags": _check_tags,
+    "sys_root": _check_text("sys_root"),
+    "proc_root": _check_text("proc_root"),
+}
+NUMBERS: Mapping[str, Callable[[str], float]] = {
+    "intensity": float,
+    "pue": float,
+    "node_factor": float,
+    "block": int,
+}

@@ -1,0 +1,19 @@
+"""Tables of figures, each row with its source, year, basis and licence (see ATTRIBUTION.md)."""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@cache
+def table(name: str) -> tuple[Mapping[str, str], ...]:
+    """Return the rows of ``<name>.csv`` in file order, read once per process."""
+    text = resources.files(__name__).joinpath(f"{name}.csv").read_text(encoding="utf-8")
+    return tuple(MappingProxyType(row) for row in csv.DictReader(text.splitlines()))

@@ -1,0 +1,69 @@
+"""What would be measured here, and how place and factors would be found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fitprint.carbon.factors import Factors
+from fitprint.config import Config, resolve
+from fitprint.run import choose_factors
+from fitprint.sensors.probe import Sensors, Surroundings, probe
+from fitprint.units import significant
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The answer of ``detect``.
+
+    Attributes:
+        found: Sensors that would be read: id, part, method, source.
+        absent: What was looked for in vain: source, reason, remedy.
+        factors: Region, intensity, PUE and node factor with their sources.
+    """
+
+    found: tuple[dict[str, Any], ...]
+    absent: tuple[dict[str, str], ...]
+    factors: tuple[dict[str, Any], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"found": list(self.found), "absent": list(self.absent), "factors": list(self.factors)}
+
+    def __str__(self) -> str:
+        lines = ["sensors"]
+        lines += [f"  {row['part']:<5} {row['method']:<10} {row['id']}  ({row['source']})" for row in self.found]
+        for row in self.absent:
+            lines += [f"  -     absent     {row['source']}: {row['reason']}"]
+            lines += [f"                   remedy: {row['remedy']}"] if row["remedy"] else []
+        lines += ["carbon"]
+        lines += [f"  {row['name']:<12} {_value(row)}  ({row['source']}; {row['basis']})" for row in self.factors]
+        return "\n".join(lines)
+
+
+def detect(config: Config | None = None, around: Surroundings | None = None) -> Detection:
+    """Look for sensors and settle place and factors, without starting anything.
+
+    Args:
+        config: Options as a run would get them.
+        around: The machine; this one by default.
+    """
+    settings = resolve(config, around.environ if around else None)
+    around = around or Surroundings(sys_root=settings.sys_root, proc_root=settings.proc_root)
+    sensors: Sensors = probe(settings.parts, around)
+    factors: Factors = choose_factors(settings, around)
+    sensors.close()
+    return Detection(
+        tuple(
+            {"id": c.sensor.id, "part": c.sensor.part, "method": c.sensor.method, "source": c.sensor.source}
+            for c in sensors.counters
+        ),
+        tuple({"source": a.source, "reason": a.reason, "remedy": a.remedy} for a in sensors.absent),
+        tuple(row.to_dict() for row in factors.assumptions()),
+    )
+
+
+def _value(row: dict[str, Any]) -> str:
+    if not isinstance(row["value"], float):
+        return str(row["value"])
+    unit = "" if row["unit"] == "1" else f" {row['unit']}"
+    return f"{significant(row['value'])}{unit}"

@@ -1,0 +1,145 @@
+"""Energy: joules per sensor, how they were obtained and how sure they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from fitprint.clock import NS_PER_S
+from fitprint.sensors.counter import Sensor
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """What a set of sensors counted over some time. Closed under ``+`` and ``-``.
+
+    Counts stay integers in each sensor's native unit, so that the windows of a run add up to the
+    run exactly.
+
+    Attributes:
+        sensors: The sensors, each once.
+        counts: Native units counted, one per sensor.
+        observed_ns: Time over which each sensor was really observed, in nanoseconds.
+        duration_ns: Length of the window in nanoseconds.
+    """
+
+    sensors: tuple[Sensor, ...] = ()
+    counts: tuple[int, ...] = ()
+    observed_ns: tuple[int, ...] = ()
+    duration_ns: int = 0
+
+    def __add__(self, other: Energy) -> Energy:
+        return self._combined(other, 1)
+
+    def __sub__(self, other: Energy) -> Energy:
+        return self._combined(other, -1)
+
+    def _combined(self, other: Energy, sign: int) -> Energy:
+        mine, theirs = self._over(other.sensors), other._over(self.sensors)
+        theirs = theirs._ordered_as(mine.sensors)
+        return Energy(
+            mine.sensors,
+            tuple(a + sign * b for a, b in zip(mine.counts, theirs.counts, strict=True)),
+            tuple(a + sign * b for a, b in zip(mine.observed_ns, theirs.observed_ns, strict=True)),
+            self.duration_ns + sign * other.duration_ns,
+        )
+
+    def _over(self, sensors: tuple[Sensor, ...]) -> Energy:
+        """The same energy with the missing ones of ``sensors`` added at zero."""
+        if sensors is self.sensors:
+            return self
+        known = {sensor.id for sensor in self.sensors}
+        new = tuple(sensor for sensor in sensors if sensor.id not in known)
+        zeros = (0,) * len(new)
+        return Energy(self.sensors + new, self.counts + zeros, self.observed_ns + zeros, self.duration_ns)
+
+    def _ordered_as(self, sensors: tuple[Sensor, ...]) -> Energy:
+        if sensors is self.sensors:
+            return self
+        place = {sensor.id: i for i, sensor in enumerate(self.sensors)}
+        order = [place[sensor.id] for sensor in sensors]
+        return Energy(sensors, tuple(self.counts[i] for i in order), tuple(self.observed_ns[i] for i in order), self.duration_ns)
+
+    @property
+    def joules(self) -> float:
+        """All sensors together."""
+        return math.fsum(self._each())
+
+    @property
+    def by_part(self) -> dict[str, float]:
+        """Joules per part; a part without a sensor has no key."""
+        return self._grouped(sensor.part for sensor in self.sensors)
+
+    @property
+    def by_sensor(self) -> dict[str, float]:
+        """Joules per sensor id."""
+        return self._grouped(sensor.id for sensor in self.sensors)
+
+    @property
+    def duration_s(self) -> float:
+        return self.duration_ns / NS_PER_S
+
+    @property
+    def power_w(self) -> float:
+        """Mean power; 0.0 for an empty window."""
+        return self.joules / self.duration_s if self.duration_ns > 0 else 0.0
+
+    @property
+    def measured_fraction(self) -> float | None:
+        """Share of the joules that was read from counters or integrated from power; None without joules."""
+        joules = self.joules
+        if joules <= 0:
+            return None
+        return math.fsum(j for s, j in zip(self.sensors, self._each(), strict=True) if s.method != "modelled") / joules
+
+    @property
+    def coverage(self) -> float | None:
+        """Observed time over the window's, of the sensor with the least; None without sensors or time."""
+        if not self.sensors or self.duration_ns <= 0:
+            return None
+        return min(1.0, max(0.0, min(self.observed_ns) / self.duration_ns))
+
+    @property
+    def low_j(self) -> float:
+        """Lower end of the 95 % interval."""
+        return self.joules - self._half_width([sensor.low for sensor in self.sensors])
+
+    @property
+    def high_j(self) -> float:
+        """Upper end of the 95 % interval."""
+        return self.joules + self._half_width([sensor.high for sensor in self.sensors])
+
+    def _half_width(self, relative: Iterable[float]) -> float:
+        """Models share their bias and add up; boards err independently and add in quadrature."""
+        widths = [abs(j) * r for j, r in zip(self._each(), relative, strict=True)]
+        shared = math.fsum(w for w, s in zip(widths, self.sensors, strict=True) if s.method == "modelled")
+        own = math.hypot(*(w for w, s in zip(widths, self.sensors, strict=True) if s.method != "modelled"))
+        return math.hypot(shared, own)
+
+    def _each(self) -> list[float]:
+        return [count * sensor.unit_j for count, sensor in zip(self.counts, self.sensors, strict=True)]
+
+    def _grouped(self, keys: Iterable[str]) -> dict[str, float]:
+        groups: dict[str, list[float]] = {}
+        for key, joules in zip(keys, self._each(), strict=True):
+            groups.setdefault(key, []).append(joules)
+        return {key: math.fsum(values) for key, values in groups.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "sensors": [sensor.to_dict() for sensor in self.sensors],
+            "counts": list(self.counts),
+            "observed_ns": list(self.observed_ns),
+            "duration_ns": self.duration_ns,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        return cls(
+            tuple(Sensor(**sensor) for sensor in data["sensors"]),
+            tuple(data["counts"]),
+            tuple(data["observed_ns"]),
+            data["duration_ns"],
+        )

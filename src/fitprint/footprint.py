@@ -1,0 +1,238 @@
+"""The records: what an epoch and a run used and emitted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from fitprint.units import kwh
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochFootprint:
+    """One epoch (or, in ``Footprint.blocks``, one block of steps).
+
+    Attributes:
+        index: Number of the epoch as the framework counts it, from 0.
+        started_at: Wall-clock start, ISO 8601 in UTC.
+        duration_s: Length in seconds.
+        steps: Optimizer steps, or None if unknown.
+        samples: Training samples, or None if unknown.
+        energy_j: Joules at the sensors; None where nothing is measured or modelled.
+        co2e_g: Operational grams of CO2e, location-based.
+        co2e_low_g: Lower end of the 95 % interval.
+        co2e_high_g: Upper end of the 95 % interval.
+        by_part: Joules per part; an absent part has no key.
+        phases: Joules per phase.
+        metrics: The framework's own metrics of the epoch.
+        complete: False if the epoch was cut short.
+    """
+
+    index: int
+    started_at: str
+    duration_s: float
+    steps: int | None = None
+    samples: int | None = None
+    energy_j: float | None = None
+    co2e_g: float | None = None
+    co2e_low_g: float | None = None
+    co2e_high_g: float | None = None
+    by_part: Mapping[str, float] = field(default_factory=dict)
+    phases: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    complete: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only; a metric that is not finite becomes None."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        names = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{key: value for key, value in data.items() if key in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """One run: frozen, complete, and traceable to its sensors and assumptions.
+
+    Unknown is None, never 0. Units stand in the names; times are ISO 8601 in UTC. ``status`` is
+    running, completed, stopped, failed, interrupted or lost. Keys that this version does not know
+    are kept in ``extra`` and written back.
+    """
+
+    run_id: str
+    schema: int = SCHEMA
+    parent_run_id: str | None = None
+    forked_from: str | None = None
+    kind: str = "fit"
+    project: str | None = None
+    name: str | None = None
+    status: str = "running"
+    stop_reason: Mapping[str, Any] | None = None
+    started_at: str = ""
+    duration_s: float = 0.0
+    energy_j: float | None = None
+    energy_low_j: float | None = None
+    energy_high_j: float | None = None
+    outside_epochs_j: float | None = None
+    gross_energy_j: float | None = None
+    above_idle_j: float | None = None
+    node_energy_j: float | None = None
+    facility_energy_kwh: float | None = None
+    co2e_g: float | None = None
+    co2e_low_g: float | None = None
+    co2e_high_g: float | None = None
+    embodied_g: float | None = None
+    water_l: float | None = None
+    market_based_g: float | None = None
+    cost: float | None = None
+    currency: str | None = None
+    measured_fraction: float | None = None
+    coverage: float | None = None
+    overhead_cpu_s: float | None = None
+    intensity: float | None = None
+    pue: float | None = None
+    node_factor: float | None = None
+    by_part: Mapping[str, float] = field(default_factory=dict)
+    phases: Mapping[str, float] = field(default_factory=dict)
+    sensors: tuple[Mapping[str, Any], ...] = ()
+    epochs: tuple[EpochFootprint, ...] = ()
+    blocks: tuple[EpochFootprint, ...] = ()
+    segments: tuple[Mapping[str, Any], ...] = ()
+    assumptions: tuple[Mapping[str, Any], ...] = ()
+    budget: tuple[Mapping[str, Any], ...] = ()
+    parameters: int | None = None
+    flops: float | None = None
+    hparams: Mapping[str, Any] | None = None
+    tags: tuple[str, ...] = ()
+    seed: int | None = None
+    git_commit: str | None = None
+    batch_size: int | None = None
+    notes: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def energy_kwh(self) -> float | None:
+        """``energy_j`` in kilowatt-hours."""
+        return None if self.energy_j is None else kwh(self.energy_j)
+
+    def to_dict(self, *, epochs: bool = True) -> dict[str, Any]:
+        """Plain types only; ``epochs=False`` leaves the per-epoch records out."""
+        skipped = {"extra"} if epochs else {"extra", "epochs", "blocks"}
+        data = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in skipped}
+        return {**data, "energy_kwh": self.energy_kwh, **self.extra}
+
+    def to_json(self, *, epochs: bool = True) -> str:
+        """JSON without NaN or infinity."""
+        return json.dumps(self.to_dict(epochs=epochs), allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        known = {f.name for f in dataclasses.fields(cls)} - {"extra"}
+        values = {key: value for key, value in data.items() if key in known}
+        for key in ("epochs", "blocks"):
+            values[key] = tuple(EpochFootprint.from_dict(row) for row in values.get(key) or ())
+        for key in ("sensors", "segments", "assumptions", "budget", "tags", "notes"):
+            values[key] = tuple(values.get(key) or ())
+        extra = {key: value for key, value in data.items() if key not in known and key != "energy_kwh"}
+        return cls(**values, extra=extra)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what ``to_json`` wrote, of this or a later version."""
+        return cls.from_dict(json.loads(text))
+
+    def to_html(self) -> str:
+        """One self-contained HTML page."""
+        from fitprint.report.html import page
+
+        return page(self)
+
+    def __str__(self) -> str:
+        from fitprint.report.text import summary
+
+        return summary(self)
+
+    def _repr_html_(self) -> str:
+        from fitprint.report.html import fragment
+
+        return fragment(self)
+
+
+def continued(before: Footprint, now: Footprint) -> Footprint:
+    """Join the record of a resumed run with what it had already spent: sums, unions, both segments.
+
+    Args:
+        before: The run up to the point from which it was resumed.
+        now: The run since then, under the same run id.
+    """
+    summed: dict[str, Any] = {name: _sum([getattr(before, name), getattr(now, name)]) for name in _SUMMED}
+    weighted: dict[str, Any] = {name: _mean(name, before, now) for name in ("intensity", "pue", "node_factor", "measured_fraction")}
+    return dataclasses.replace(
+        now,
+        **summed,
+        **weighted,
+        started_at=before.started_at,
+        coverage=_least([before.coverage, now.coverage]),
+        by_part=_merged(before.by_part, now.by_part),
+        phases=_merged(before.phases, now.phases),
+        sensors=before.sensors + now.sensors,
+        epochs=before.epochs + now.epochs,
+        blocks=before.blocks + now.blocks,
+        segments=before.segments + now.segments,
+        assumptions=now.assumptions + tuple(row for row in before.assumptions if row not in now.assumptions),
+        notes=tuple(dict.fromkeys(before.notes + now.notes)),
+    )
+
+
+_SUMMED = (
+    "duration_s",
+    "energy_j",
+    "energy_low_j",
+    "energy_high_j",
+    "outside_epochs_j",
+    "facility_energy_kwh",
+    "co2e_g",
+    "co2e_low_g",
+    "co2e_high_g",
+    "overhead_cpu_s",
+)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) if known else None
+
+
+def _least(values: Iterable[float | None]) -> float | None:
+    return min((value for value in values if value is not None), default=None)
+
+
+def _merged(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    return {key: math.fsum([a.get(key, 0.0), b.get(key, 0.0)]) for key in [*a, *(key for key in b if key not in a)]}
+
+
+def _mean(name: str, a: Footprint, b: Footprint) -> float | None:
+    """Mean over the joules of both."""
+    pairs = [(getattr(f, name), f.energy_j) for f in (a, b) if getattr(f, name) is not None and f.energy_j]
+    total = math.fsum(joules for _, joules in pairs)
+    return math.fsum(value * joules for value, joules in pairs) / total if total else getattr(b, name)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, EpochFootprint):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,129 @@
+"""The clerk: the one thread that writes. A run hands it events and never waits for a disk."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fitprint.errors import LedgerError
+from fitprint.ledger.journal import Journal, journal_folder
+from fitprint.ledger.process import Process
+from fitprint.ledger.store import Store
+from fitprint.notices import logger
+
+RETRY_S = 1.0
+# Records kept in memory while the ledger cannot be written; older ones are in the journal.
+MOST_WAITING = 100_000
+CLOSE_WITHIN_S = 5.0
+
+
+class Clerk:
+    """Writes a run's events to its journal first and to the ledger second, in order.
+
+    Events wait in memory while the ledger is locked or its disk is full, and are tried again.
+
+    Args:
+        ledger: The ledger's file.
+        run_id: The run.
+        process: The process that writes.
+    """
+
+    def __init__(self, ledger: Path, run_id: str, process: Process) -> None:
+        self._ledger = ledger
+        self._journal_path = journal_folder(ledger) / run_id / f"{process.label}.jsonl"
+        self._journal: Journal | None = None
+        self._store: Store | None = None
+        self._queue: deque[Callable[[], Mapping[str, Any]]] = deque()
+        self._unstored: deque[Mapping[str, Any]] = deque(maxlen=MOST_WAITING)
+        self._wake = threading.Event()
+        self._closing = False
+        self._warned = False
+        self._worth_waiting = True
+        self._thread = threading.Thread(target=self._work, name="fitprint-clerk", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def record(self, event: Callable[[], Mapping[str, Any]]) -> None:
+        """Hand over what will write an event down, on this thread; returns at once."""
+        self._queue.append(event)
+        self._wake.set()
+
+    def close(self) -> None:
+        """Write what is left, for at most CLOSE_WITHIN_S."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout=CLOSE_WITHIN_S)
+        if self._thread.is_alive() or self._queue or self._unstored:
+            self._warn("not everything could be written in time")
+
+    def _work(self) -> None:
+        give_up_at: float | None = None
+        while True:
+            self._wake.wait(RETRY_S if self._queue or self._unstored else None)
+            self._wake.clear()
+            closing = self._closing
+            self._write()
+            if not closing:
+                continue
+            give_up_at = give_up_at or time.monotonic() + CLOSE_WITHIN_S - RETRY_S
+            waiting = (self._queue or self._unstored) and self._worth_waiting
+            if not waiting or time.monotonic() > give_up_at:
+                break
+        for file in (self._journal, self._store):
+            if file is not None:
+                file.close()
+
+    def _write(self) -> None:
+        try:
+            self._append()
+        except OSError as error:
+            self._warn(f"the journal {self._journal_path} cannot be written ({error.strerror or error})")
+        try:
+            self._apply()
+        except (sqlite3.Error, OSError, LedgerError) as error:
+            self._worth_waiting = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+            if not self._worth_waiting:
+                self._warn(f"the ledger {self._ledger} cannot be written ({error})")
+        except Exception as error:  # a bad record must not end the thread that writes the good ones
+            self._unstored.clear()
+            self._warn(f"a record could not be written ({error!r})")
+
+    def _append(self) -> None:
+        """Move events through the journal; without one they still go to the ledger."""
+        trouble: OSError | None = None
+        while self._queue:
+            event = self._queue.popleft()()
+            self._unstored.append(event)
+            try:
+                self._journal = self._journal or Journal(self._journal_path)
+                self._journal.append(event)
+            except OSError as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
+
+    def _apply(self) -> None:
+        if not self._unstored:
+            return
+        self._ledger.parent.mkdir(parents=True, exist_ok=True)
+        self._store = self._store or Store(self._ledger)
+        count = len(self._unstored)
+        self._store.apply([self._unstored[i] for i in range(count)])
+        for _ in range(count):
+            self._unstored.popleft()
+
+    def _warn(self, what: str) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        logger().warning(
+            "%s; the run is measured but may not be recorded. Choose a place that can be written with "
+            "ledger='/some/folder/fitprint.db' (or FITPRINT_LEDGER), or switch recording off with ledger='off'.",
+            what,
+        )

@@ -1,0 +1,66 @@
+"""An append-only file of JSON lines, one per process and run: what was written survives a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fitprint.notices import logger
+
+SCHEMA = 1
+EVENTS = ("start", "epoch", "block", "metrics", "progress", "end")
+
+
+def journal_folder(ledger: Path) -> Path:
+    """``fitprint.d`` beside ``fitprint.db``."""
+    return ledger.with_suffix(".d")
+
+
+class Journal:
+    """Appends whole lines, each in one write.
+
+    Args:
+        path: The file; its folders are created.
+
+    Raises:
+        OSError: If it cannot be opened for appending.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Write one event; it is the kernel's from here on and survives SIGKILL."""
+        line = json.dumps({"schema": SCHEMA, **event}, allow_nan=False, separators=(",", ":"))
+        data = line.encode() + b"\n"
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events of one journal. A torn last line or garbage is skipped with a debug line."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        logger().warning("journal %s cannot be read: %s", path, error)
+        return
+    for line in text.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            logger().debug("journal %s: skipped a torn line", path)
+            continue
+        if isinstance(event, dict) and event.get("event") in EVENTS and isinstance(event.get("run_id"), str):
+            yield event
+
+
+def journals(ledger: Path) -> list[Path]:
+    """All journals beside a ledger, oldest first."""
+    return sorted(journal_folder(ledger).glob("*/*.jsonl"), key=lambda path: path.stat().st_mtime)

@@ -1,0 +1,157 @@
+"""Floor 2: the meter reads counters, at boundaries and often enough that none wraps unseen."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from fitprint.clock import NS_PER_S, Clock, SystemClock
+from fitprint.energy import Energy
+from fitprint.notices import logger
+from fitprint.sensors.counter import Counter, Sensor, Unwrapped
+
+LONGEST_PERIOD_S = 30.0
+GAUGE_PERIOD_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All counters at one instant; the difference of two is an Energy.
+
+    Attributes:
+        time_ns: Monotonic nanoseconds at which the reading began.
+        counts: Totals since the meter's start in native units, one per sensor.
+        observed_ns: Observed time since the meter's start, one per sensor.
+    """
+
+    time_ns: int
+    counts: tuple[int, ...]
+    observed_ns: tuple[int, ...]
+
+
+class Meter:
+    """Reads a set of counters.
+
+    One read serves the window that ends and the one that begins. A daemon thread, the keeper,
+    reads slowly in between so that counters cannot wrap twice unseen.
+
+    Args:
+        counters: What to read.
+        clock: Time source.
+        on_tick: Called by the keeper after each of its readings.
+
+    Example:
+        >>> from fitprint.testing import FakeClock, ScriptedCounter
+        >>> clock = FakeClock()
+        >>> with Meter([ScriptedCounter(clock, watts=100.0)], clock=clock) as meter:
+        ...     before = meter.snapshot()
+        ...     clock.advance(3.0)
+        ...     meter.between(before, meter.snapshot()).joules
+        300.0
+    """
+
+    def __init__(
+        self, counters: Sequence[Counter], *, clock: Clock | None = None, on_tick: Callable[[], None] | None = None
+    ) -> None:
+        self._unwrapped = [Unwrapped(counter) for counter in counters]
+        self._clock = clock or SystemClock()
+        self._on_tick = on_tick
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._keeper: threading.Thread | None = None
+        self._pid = -1
+
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """What each position of a snapshot measures."""
+        return self._sensors if self._pid >= 0 else tuple(u.counter.sensor for u in self._unwrapped)
+
+    @property
+    def period_s(self) -> float:
+        """The keeper's period: min(30 s, range / (2 P_max)), 1 s where power is integrated."""
+        periods = [LONGEST_PERIOD_S]
+        for counter in (unwrapped.counter for unwrapped in self._unwrapped):
+            if counter.modulus is not None:
+                periods.append(counter.modulus * counter.sensor.unit_j / (2 * counter.p_max_w))
+            if counter.sensor.method == "integrated":
+                periods.append(GAUGE_PERIOD_S)
+        return min(periods)
+
+    @property
+    def alive(self) -> bool:
+        """True from start to close, in the process that started it; a forked child's copy is inert."""
+        return self._pid == os.getpid() and not self._stop.is_set()
+
+    def start(self) -> Snapshot:
+        """Take the first reading and start the keeper."""
+        self._sensors = tuple(unwrapped.counter.sensor for unwrapped in self._unwrapped)
+        self._pid = os.getpid()
+        first = self.snapshot()
+        self._keeper = threading.Thread(target=self._keep, name="fitprint-keeper", daemon=True)
+        self._keeper.start()
+        return first
+
+    def snapshot(self, *, fresh: bool = True) -> Snapshot:
+        """Read all counters, in a fixed order.
+
+        Args:
+            fresh: False lets a counter with a ``min_interval_s`` answer with a younger reading.
+        """
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            for unwrapped in self._unwrapped:
+                if fresh or now_ns - unwrapped.read_ns >= unwrapped.counter.min_interval_s * NS_PER_S:
+                    unwrapped.read(now_ns)
+            return Snapshot(now_ns, tuple([u.total for u in self._unwrapped]), tuple([u.observed_ns for u in self._unwrapped]))
+
+    def between(self, before: Snapshot, after: Snapshot) -> Energy:
+        """The energy from one snapshot to a later one."""
+        return Energy(
+            self.sensors,
+            tuple([b - a for a, b in zip(before.counts, after.counts, strict=True)]),
+            tuple([b - a for a, b in zip(before.observed_ns, after.observed_ns, strict=True)]),
+            after.time_ns - before.time_ns,
+        )
+
+    @property
+    def power_w(self) -> float:
+        """Recent power of all counters together, over a second or more."""
+        return sum(unwrapped.power_w for unwrapped in self._unwrapped)
+
+    def unseen_j(self) -> float:
+        """What has probably been drawn since the counters were last read."""
+        now_ns = self._clock.monotonic_ns()
+        return sum(unwrapped.unseen_j(now_ns) for unwrapped in self._unwrapped)
+
+    def close(self) -> None:
+        """End the keeper and give the counters back. May be called twice, from any process."""
+        if not self.alive:
+            return
+        self._stop.set()
+        if self._keeper is not None and self._keeper is not threading.current_thread():
+            self._keeper.join(timeout=2.0)
+        with self._lock:
+            for unwrapped in self._unwrapped:
+                unwrapped.counter.close()
+
+    def _keep(self) -> None:
+        while not self._stop.wait(self.period_s):
+            try:
+                self.snapshot(fresh=False)
+                if self._on_tick is not None:
+                    self._on_tick()
+            except Exception:  # a keeper that dies would lose wraps; a bad tick only loses a tick
+                logger().debug("keeper tick failed", exc_info=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("A Meter holds driver handles and a thread and cannot be pickled or copied; create it where it is used.")

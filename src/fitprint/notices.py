@@ -1,0 +1,36 @@
+"""The few sentences that fitprint says to a person, through the logger ``fitprint``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+_LOGGER = logging.getLogger("fitprint")
+_LOGGER.addHandler(logging.NullHandler())
+
+
+class _ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to whatever ``sys.stderr`` is now, so that notebooks and captured streams work."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def logger() -> logging.Logger:
+    """Return the package's logger."""
+    return _LOGGER
+
+
+def show_on_console() -> None:
+    """Let notices reach the terminal where the program has not configured logging itself.
+
+    Called when a run starts, never at import. A program with handlers of its own decides alone.
+    """
+    if logging.getLogger().handlers or any(isinstance(h, _ConsoleHandler) for h in _LOGGER.handlers):
+        return
+    handler = _ConsoleHandler()
+    handler.setFormatter(logging.Formatter("fitprint: %(message)s"))
+    _LOGGER.addHandler(handler)
+    if _LOGGER.level == logging.NOTSET:
+        _LOGGER.setLevel(logging.INFO)

@@ -1,0 +1,166 @@
+"""Writes the records of a run from what was booked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fitprint.account import Window
+from fitprint.budget import Decision, Spent
+from fitprint.carbon.factors import Factors
+from fitprint.clock import NS_PER_S
+from fitprint.config import Settings
+from fitprint.energy import Energy
+from fitprint.footprint import EpochFootprint, Footprint, continued
+from fitprint.sensors.probe import Sensors
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What a run has booked at one moment; immutable, so that another thread can write it down.
+
+    Attributes:
+        run_id: The run.
+        status: Its status.
+        duration_ns: Time since its start.
+        energy: All of it.
+        in_epochs: What was booked inside epochs.
+        phases: All of it by phase.
+        decision: The stop, if one was decided.
+        before: What the run had spent before it was resumed.
+    """
+
+    run_id: str
+    status: str
+    duration_ns: int
+    energy: Energy
+    in_epochs: Energy
+    phases: Mapping[str, Energy]
+    decision: Decision | None
+    before: Footprint | None
+
+
+@dataclass(frozen=True)
+class Records:
+    """Everything about a run that does not change while it lasts.
+
+    Attributes:
+        settings: The resolved options.
+        kind: ``fit``, ``validate``, ``test`` or ``predict``.
+        sensors: What is read.
+        factors: Joules to grams.
+        started_at: Wall-clock start, ISO 8601 in UTC.
+    """
+
+    settings: Settings
+    kind: str
+    sensors: Sensors
+    factors: Factors
+    started_at: str
+
+    def epoch(
+        self, window: Window, *, index: int, started_at: str, duration_ns: int, steps: int | None, complete: bool
+    ) -> EpochFootprint:
+        """The record of an epoch or block."""
+        grams = self.factors.grams(window.energy)
+        return EpochFootprint(
+            index=index,
+            started_at=started_at,
+            duration_s=duration_ns / NS_PER_S,
+            steps=steps,
+            energy_j=self._known(window.energy.joules),
+            co2e_g=self._known(grams.central),
+            co2e_low_g=self._known(grams.low),
+            co2e_high_g=self._known(grams.high),
+            by_part=window.energy.by_part,
+            phases=window.phases_j(),
+            complete=complete,
+        )
+
+    def footprint(
+        self, stretch: Stretch, epochs: Sequence[EpochFootprint] = (), blocks: Sequence[EpochFootprint] = ()
+    ) -> Footprint:
+        """The record of the run, what it had spent before it was resumed included."""
+        mine = dataclasses.replace(self._stretch(stretch), epochs=tuple(epochs), blocks=tuple(blocks))
+        whole = mine if stretch.before is None else continued(stretch.before, mine)
+        return dataclasses.replace(whole, budget=self._budgets(self.spent(stretch)))
+
+    def spent(self, stretch: Stretch, unseen_j: float = 0.0) -> Spent:
+        """What counts against budgets.
+
+        Args:
+            stretch: What was booked.
+            unseen_j: What has probably been drawn since the last reading.
+        """
+        grams, per_j = self.factors.grams(stretch.energy), self.factors.g_per_j
+        before = stretch.before or Footprint(run_id="")
+        return Spent(
+            energy_j=stretch.energy.joules + unseen_j + (before.energy_j or 0.0),
+            co2e_g=grams.central + unseen_j * per_j + (before.co2e_g or 0.0),
+            co2e_low_g=grams.low + (before.co2e_low_g or 0.0),
+            co2e_high_g=grams.high + (before.co2e_high_g or 0.0),
+            g_per_j=per_j,
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not counted first, then why sensors are absent."""
+        missing = tuple(f"NOT COUNTED: {name}" for name in self.sensors.uncounted)
+        return missing + self.sensors.notes + tuple(f"{a.source}: {a.reason}" for a in self.sensors.absent)
+
+    def _stretch(self, stretch: Stretch) -> Footprint:
+        energy, factors, config = stretch.energy, self.factors, self.settings.config
+        grams = factors.grams(energy)
+        record = Footprint(
+            run_id=stretch.run_id,
+            kind=self.kind,
+            project=config.project,
+            name=config.name,
+            tags=tuple(config.tags or ()),
+            status=stretch.status,
+            stop_reason=stretch.decision.to_dict() if stretch.decision else None,
+            started_at=self.started_at,
+            duration_s=stretch.duration_ns / NS_PER_S,
+            energy_j=self._known(energy.joules),
+            energy_low_j=self._known(energy.low_j),
+            energy_high_j=self._known(energy.high_j),
+            outside_epochs_j=self._known((energy - stretch.in_epochs).joules),
+            facility_energy_kwh=self._known(factors.facility_kwh(energy)),
+            co2e_g=self._known(grams.central),
+            co2e_low_g=self._known(grams.low),
+            co2e_high_g=self._known(grams.high),
+            measured_fraction=energy.measured_fraction,
+            coverage=energy.coverage,
+            intensity=factors.intensity.g_per_kwh,
+            pue=float(factors.pue.value or 1),
+            node_factor=float(factors.node_factor.value or 1),
+            by_part=energy.by_part,
+            phases={phase: booked.joules for phase, booked in stretch.phases.items()},
+            sensors=self._sensor_rows(energy),
+            assumptions=tuple(row.to_dict() for row in factors.assumptions() + self.sensors.assumptions),
+            notes=self.notes,
+        )
+        return dataclasses.replace(record, segments=(self._segment(record),))
+
+    def _segment(self, record: Footprint) -> dict[str, Any]:
+        names = ("started_at", "duration_s", "energy_j", "co2e_g", "intensity", "pue", "node_factor")
+        return {"host": "host-1", "region": self.factors.place.code, **{name: getattr(record, name) for name in names}}
+
+    def _budgets(self, spent: Spent) -> tuple[dict[str, Any], ...]:
+        rows = []
+        for budget in self.settings.budgets:
+            quantity = budget.quantity
+            used = spent.of(quantity) / quantity.value
+            rows.append({"limit": quantity.value, "unit": quantity.unit, "scope": budget.scope, "used": used})
+        return tuple(rows)
+
+    def _sensor_rows(self, energy: Energy) -> tuple[dict[str, Any], ...]:
+        joules = energy.by_sensor
+        sensors = [counter.sensor for counter in self.sensors.counters]
+        return tuple({**sensor.to_dict(), "energy_j": joules.get(sensor.id, 0.0)} for sensor in sensors)
+
+    def _known(self, value: float) -> float | None:
+        """Without any counter nothing is known: None, not 0."""
+        return value if self.sensors.counters else None

@@ -1,0 +1,1 @@
+"""Ways to show a Footprint. Renderers read its public fields and know nothing else."""

@@ -1,0 +1,102 @@
+"""A run as one HTML page without anything from outside."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from fitprint.report.text import details, headline
+from fitprint.units import format_co2e, format_duration, format_energy, significant
+
+if TYPE_CHECKING:
+    from fitprint.footprint import EpochFootprint, Footprint
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+body { color: #1a1a1a; background: #fff; }
+table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem; }
+th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ccc; vertical-align: top; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.scroll { overflow-x: auto; }
+@media (prefers-color-scheme: dark) { body { color: #eee; background: #161616; } th, td { border-color: #555; } }
+"""
+
+
+def page(footprint: Footprint) -> str:
+    """A whole document."""
+    title = f"Footprint of {footprint.name or footprint.run_id}"
+    return (
+        "<!doctype html>\n"
+        f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}</style></head>\n"
+        f"<body><h1>{html.escape(title)}</h1>\n{fragment(footprint)}</body></html>\n"
+    )
+
+
+def fragment(footprint: Footprint) -> str:
+    """The content alone, as notebooks show it."""
+    return "\n".join(
+        [
+            f"<p><strong>{html.escape(headline(footprint))}</strong></p>",
+            _table(["", ""], details(footprint)),
+            _epochs("Epochs", footprint.epochs),
+            _epochs("Blocks of steps", footprint.blocks),
+            _sensors(footprint),
+            _assumptions(footprint),
+            f"<p>Run {html.escape(footprint.run_id)}, started {html.escape(footprint.started_at)} (UTC).</p>",
+        ]
+    )
+
+
+def _epochs(title: str, epochs: Sequence[EpochFootprint]) -> str:
+    if not epochs:
+        return ""
+    metrics = sorted({name for epoch in epochs for name in epoch.metrics})
+    rows = [
+        [
+            str(epoch.index) if epoch.complete else f"{epoch.index} (cut short)",
+            format_duration(epoch.duration_s),
+            format_energy(epoch.energy_j),
+            format_co2e(epoch.co2e_g),
+            f"{format_co2e(epoch.co2e_low_g)} to {format_co2e(epoch.co2e_high_g)}",
+            *(_metric(epoch.metrics.get(name)) for name in metrics),
+        ]
+        for epoch in epochs
+    ]
+    return f"<h2>{title}</h2>" + _table(["epoch", "time", "energy", "CO2e", "95 % interval", *metrics], rows, numbers=True)
+
+
+def _metric(value: float | None) -> str:
+    return "" if value is None else significant(value, 4)
+
+
+def _sensors(footprint: Footprint) -> str:
+    rows = [
+        [str(s["id"]), str(s["part"]), str(s["method"]), format_energy(s.get("energy_j")), str(s["source"])]
+        for s in footprint.sensors
+    ]
+    return "<h2>Sensors</h2>" + _table(["sensor", "part", "method", "energy", "source"], rows)
+
+
+def _assumptions(footprint: Footprint) -> str:
+    rows = [
+        [
+            str(row["name"]),
+            f"{row['value']} {row['unit']}" if row["unit"] != "1" else str(row["value"]),
+            "" if row["low"] is None else f"{significant(row['low'])} to {significant(row['high'])}",
+            str(row["year"] or ""),
+            str(row["source"]),
+            str(row["basis"]),
+        ]
+        for row in footprint.assumptions
+    ]
+    return "<h2>Assumptions</h2>" + _table(["figure", "value", "interval", "year", "source", "basis"], rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
+    kind = ' class="number"' if numbers else ""
+    top = f"<tr>{''.join(f'<th>{html.escape(cell)}</th>' for cell in head)}</tr>" if any(head) else ""
+    body = "".join(f"<tr>{''.join(f'<td{kind}>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="scroll"><table>{top}{body}</table></div>'

@@ -1,0 +1,86 @@
+"""A run in a few plain lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fitprint.carbon.equivalences import equivalent
+from fitprint.units import format_co2e, format_duration, format_energy, format_quantity, format_share, significant
+
+if TYPE_CHECKING:
+    from fitprint.footprint import Footprint
+
+
+def headline(footprint: Footprint) -> str:
+    """One line: grams with interval, energy, time, epochs, status; what is not counted comes first."""
+    missing = [note for note in footprint.notes if note.startswith("NOT COUNTED")]
+    parts = [
+        *missing,
+        f"{format_co2e(footprint.co2e_g)} CO2e ({interval(footprint)})",
+        f"{format_energy(footprint.energy_j)} in {format_duration(footprint.duration_s)}",
+        f"{len(footprint.epochs)} epoch{'s' if len(footprint.epochs) != 1 else ''}",
+        footprint.status,
+    ]
+    return ", ".join(parts)
+
+
+def summary(footprint: Footprint) -> str:
+    """The headline and the lines that say how it came about."""
+    return "\n".join([headline(footprint), *(f"  {label:<10} {text}" for label, text in details(footprint))])
+
+
+def details(footprint: Footprint) -> list[tuple[str, str]]:
+    """Label and text of each further line."""
+    rows = [
+        ("energy", parts_line(footprint)),
+        ("phases", ", ".join(f"{phase} {format_energy(j)}" for phase, j in footprint.phases.items())),
+        ("place", _place(footprint.assumptions)),
+        ("factors", _factors(footprint.assumptions)),
+        *(("budget", _budget(row)) for row in footprint.budget),
+        ("stopped", str((footprint.stop_reason or {}).get("sentence", ""))),
+        ("that is", equivalent(footprint.co2e_g) if footprint.co2e_g else ""),
+    ]
+    rows += [("note", note) for note in footprint.notes if not note.startswith("NOT COUNTED")]
+    return [(label, text) for label, text in rows if text]
+
+
+def interval(footprint: Footprint) -> str:
+    """``"8.1 g to 17 g"``."""
+    return f"{format_co2e(footprint.co2e_low_g)} to {format_co2e(footprint.co2e_high_g)}"
+
+
+def parts_line(footprint: Footprint) -> str:
+    """Energy of each part and how it was obtained."""
+    methods: dict[str, list[str]] = {}
+    for sensor in footprint.sensors:
+        methods.setdefault(sensor["part"], []).append(sensor["method"])
+    parts = [
+        f"{part} {format_energy(j)} ({'/'.join(dict.fromkeys(methods.get(part, [])))})" for part, j in footprint.by_part.items()
+    ]
+    if not parts:
+        return ""
+    shares = f"{format_share(footprint.measured_fraction)} measured, {format_share(footprint.coverage)} of the time covered"
+    return f"{', '.join(parts)}; {shares}"
+
+
+def _place(assumptions: Iterable[Mapping[str, Any]]) -> str:
+    rows = {row["name"]: row for row in assumptions}
+    region, intensity = rows.get("region"), rows.get("intensity")
+    if region is None or intensity is None:
+        return ""
+    year = f"{intensity['year']}, " if intensity["year"] else ""
+    figure = f"{significant(float(intensity['value']))} g CO2e/kWh ({year}{intensity['basis']}; {intensity['source']})"
+    return f"{region['source']} ({region['value']}), {region['basis']}; {figure}"
+
+
+def _factors(assumptions: Iterable[Mapping[str, Any]]) -> str:
+    labels = {"pue": "PUE", "node_factor": "node factor"}
+    rows = [row for row in assumptions if row["name"] in labels]
+    return ", ".join(f"{labels[row['name']]} {row['value']:g} ({row['source']})" for row in rows)
+
+
+def _budget(row: Mapping[str, Any]) -> str:
+    used = row.get("used")
+    share = "unknown" if used is None else f"{significant(100 * used)} %"
+    return f"{share} of {format_quantity(float(row['limit']), str(row['unit']))} used"

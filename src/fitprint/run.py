@@ -1,0 +1,392 @@
+"""One run while it lasts: reads the meter at boundaries, books, records, and asks the budgets."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fitprint.account import Account, Window
+from fitprint.budget import Pace, Schedule, Spent, Watch
+from fitprint.carbon.facility import node_factor_row, pue_row
+from fitprint.carbon.factors import Factors
+from fitprint.carbon.intensity import given_intensity, yearly_intensity
+from fitprint.carbon.place import find_place
+from fitprint.clock import NS_PER_S, Clock, iso_utc
+from fitprint.config import Settings
+from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
+from fitprint.ledger.clerk import Clerk
+from fitprint.ledger.process import this_process
+from fitprint.meter import Meter
+from fitprint.notices import logger
+from fitprint.records import Records, Stretch
+from fitprint.report.text import headline
+from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
+from fitprint.sensors.probe import Sensors, Surroundings
+from fitprint.sentences import defaults, price_of_an_epoch
+
+NEVER = sys.maxsize
+TEXT_EVERY_S = 60
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Opened:
+    """Where an epoch or block began."""
+
+    index: int
+    batches_done: int
+    time_ns: int
+    started_at: str
+    energy_j: float
+
+
+class Run:
+    """The state of a run between its start and its close.
+
+    Args:
+        settings: The resolved options.
+        kind: ``fit``, ``validate``, ``test`` or ``predict``.
+        sensors: What is read.
+        around: The machine: clock, roots, environment.
+    """
+
+    def __init__(self, settings: Settings, kind: str, sensors: Sensors, around: Surroundings) -> None:
+        self.run_id = settings.config.run_id or new_run_id(around.clock)
+        self.watch = Watch(settings.budgets, logger().info)
+        self.epochs: list[EpochFootprint] = []
+        self.blocks: list[EpochFootprint] = []
+        self._settings = settings
+        self._clock = around.clock
+        self._records = Records(settings, kind, sensors, choose_factors(settings, around), iso_utc(self._clock.time()))
+        self._account = Account("other" if kind == "fit" else kind)
+        self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick)
+        self._clerk: Clerk | None = None
+        self._lock = threading.RLock()
+        self._before: Footprint | None = None
+        self._schedule = Schedule()
+        self._pace, self._block_pace = Pace(), Pace()
+        self._status = "running"
+        self._epoch_end_j = self._phase_began_j = 0.0
+        self._text_ns: int | None = None
+
+    # ---- start and end
+
+    def start(self) -> None:
+        """Take the first reading; every joule from here on is in the run."""
+        self._last = self._meter.start()
+        self._origin_ns = self._last.time_ns
+        if self._records.kind == "fit":
+            logger().info(defaults(self._records.factors))
+            for note in self._records.notes:
+                if note.startswith("NOT COUNTED"):
+                    logger().warning(note)
+
+    @property
+    def alive(self) -> bool:
+        """False once closed, and in a forked child."""
+        return self._meter.alive
+
+    def close(self, status: str | None = None) -> Footprint:
+        """Take the last reading, write what is left, and return the record."""
+        with self._lock:
+            self.end_epoch(complete=False)
+            self._cut()
+            self._status = status or ("stopped" if self.watch.should_stop else "completed")
+            self._open_record()
+            self._emit("end", self._progress())
+        self._meter.close()
+        if self._clerk is not None:
+            self._clerk.close()
+        footprint = self.footprint()
+        logger().info(headline(footprint))
+        return footprint
+
+    # ---- epochs and phases
+
+    def begin_epoch(self, index: int, schedule: Schedule) -> int:
+        """Open an epoch; returns the number of batches after which to look inside it."""
+        with self._lock:
+            self._open_record()
+            self.end_epoch(complete=False)
+            self._cut()
+            self._schedule = schedule
+            if self._pace.epochs_seen:
+                self._pace.gap(self._energy_j - self._epoch_end_j)
+            else:
+                self._epoch_end_j = self._energy_j
+            self._epoch = self._opened(index, 0)
+            self._account.epoch = Window()
+            self._begin_block(0)
+            self._account.enter("train")
+            return 1 if self.watch.budgets else self._next_look(0, 0.0)
+
+    def look(self, batches_done: int) -> int:
+        """Look inside the epoch: end a full block, ask the budgets; returns when to look next."""
+        with self._lock:
+            if self._account.epoch is None:
+                return NEVER
+            self._cut(fresh=False)
+            spent = self._records.spent(self._stretch(), self._meter.unseen_j())
+            if self._account.block is not None and batches_done - self._block.batches_done >= self._block_batches:
+                self._end_block(batches_done, spent)
+            training_j = self._account.epoch.joules_in("train") + self._meter.unseen_j()
+            per_batch_j = training_j / max(1, batches_done)
+            next_look = self._next_look(batches_done, per_batch_j, spent)
+            if batches_done > 0:
+                ahead_j = per_batch_j * (next_look - batches_done + self._schedule.batches_after_stop)
+                closing_j = self._pace.closing(training_j, batches_done, self._meter.power_w, self._schedule)
+                self.watch.inside_epoch(spent, ahead_j, closing_j, epochs_done=self._epochs_done)
+            return next_look
+
+    def end_epoch(self, *, steps: int | None = None, complete: bool = True) -> None:
+        """Close the open epoch, record it, and decide whether another may begin."""
+        with self._lock:
+            if self._account.epoch is None:
+                return
+            self._cut()
+            window, self._account.epoch = self._account.epoch, None
+            self._account.leave("train")
+            complete = complete and not self.watch.should_stop
+            record = self._close_window(window, self._epoch, steps, complete=complete)
+            self.epochs.append(record)
+            self._end_last_block()
+            self._emit("epoch", self._progress(), position=self._epochs_done - 1, epoch=record)
+            if complete:
+                self._pace.epoch(self._energy_j - self._epoch_end_j)
+                self._after_epoch(record)
+            self._epoch_end_j = self._energy_j
+
+    def ask(self) -> None:
+        """Ask the budgets whether an epoch may begin; a resumed run may have nothing left."""
+        with self._lock:
+            self._cut(fresh=False)
+            spent = self._records.spent(self._stretch())
+            self.watch.before(spent, self._pace, epochs_done=self._epochs_done, power_w=self._meter.power_w)
+
+    def annotate(self, metrics: Mapping[str, float]) -> None:
+        """Add the framework's metrics to the last epoch; they may come after its end."""
+        with self._lock:
+            if not self.epochs or metrics.items() <= self.epochs[-1].metrics.items():
+                return
+            merged = {**self.epochs[-1].metrics, **metrics}
+            self.epochs[-1] = dataclasses.replace(self.epochs[-1], metrics=merged)
+            self._emit("metrics", position=self._epochs_done - 1, metrics=self.epochs[-1].to_dict()["metrics"])
+
+    def enter(self, phase: str) -> None:
+        """Book to a phase from now on."""
+        with self._lock:
+            self._cut()
+            self._phase_began_j = self._energy_j
+            self._account.enter(phase)
+
+    def leave(self, phase: str) -> None:
+        """Book to the phase before again."""
+        with self._lock:
+            self._cut()
+            self._account.leave(phase)
+            if phase == "validate" and self._account.epoch is not None:
+                self._pace.validation(self._energy_j - self._phase_began_j)
+
+    # ---- resuming
+
+    def state(self) -> dict[str, Any]:
+        """Plain types from which a later process can go on with this run."""
+        return {"schema": SCHEMA, "footprint": self.footprint().to_dict()}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on with the run that ``state`` came from: same id, what it spent is spent."""
+        with self._lock:
+            self._before = Footprint.from_dict(state["footprint"])
+            self.run_id = self._before.run_id
+
+    # ---- what is known now
+
+    def footprint(self) -> Footprint:
+        """The record as of now."""
+        with self._lock:
+            self._cut(fresh=False)
+            return self._records.footprint(self._stretch(), self.epochs, self.blocks)
+
+    def scalars(self) -> dict[str, float]:
+        """The last epoch and the run so far, under the public tags."""
+        with self._lock:
+            spent = self._records.spent(self._stretch())
+            values = {
+                **epoch_scalars(self.epochs[-1] if self.epochs else None),
+                **run_scalars(spent, self._account.run.energy.measured_fraction),
+                **budget_scalars(self.watch.nearest(spent)),
+            }
+            if self._schedule.epochs is not None:
+                values["carbon/forecast_co2e_g"] = self._forecast_g(spent)[0]
+            return values
+
+    def text(self, *, at_once: bool) -> str | None:
+        """The record without epochs as JSON, at the start and then at most once a minute."""
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            if not at_once and self._text_ns is not None and now_ns - self._text_ns < TEXT_EVERY_S * NS_PER_S:
+                return None
+            self._text_ns = now_ns
+            self._cut(fresh=False)
+            return self._records.footprint(self._stretch()).to_json(epochs=False)
+
+    # ---- inside
+
+    @property
+    def _energy_j(self) -> float:
+        return self._account.run.energy.joules
+
+    @property
+    def _epochs_done(self) -> int:
+        return len(self.epochs) + (len(self._before.epochs) if self._before else 0)
+
+    def _cut(self, *, fresh: bool = True) -> None:
+        """One reading: it ends the stretch that is booked now and begins the next."""
+        if self.alive and self._status == "running":
+            now = self._meter.snapshot(fresh=fresh)
+            self._account.book(self._meter.between(self._last, now))
+            self._last = now
+
+    def _tick(self) -> None:
+        """Called by the keeper: what was used by now must survive a kill."""
+        with self._lock:
+            self._open_record()
+            self._cut(fresh=False)
+            self._emit("progress", self._progress())
+
+    def _stretch(self) -> Stretch:
+        account = self._account
+        return Stretch(
+            self.run_id,
+            self._status,
+            self._last.time_ns - self._origin_ns,
+            account.run.energy,
+            account.in_epochs,
+            dict(account.run.phases),
+            self.watch.decision,
+            self._before,
+        )
+
+    def _after_epoch(self, record: EpochFootprint) -> None:
+        if self._schedule.epochs is None or record.index + 1 < self._schedule.epochs:
+            self.ask()
+        if self._pace.epochs_seen == 1 and self._records.kind == "fit" and not self.watch.budgets:
+            forecast_g = self._forecast_g(self._records.spent(self._stretch()))
+            logger().info(price_of_an_epoch(record.co2e_g or 0.0, self._schedule.epochs, forecast_g))
+
+    def _forecast_g(self, spent: Spent) -> tuple[float, float, float]:
+        """Mean, low and high of the whole run in grams."""
+        last = self.epochs[-1].index if self.epochs else -1
+        left = max(0, (self._schedule.epochs or 0) - last - 1)
+        mean, low, high = (spent.co2e_g + spent.g_per_j * joules for joules in self._pace.rest_of_run(left))
+        return mean, low, high
+
+    def _opened(self, index: int, batches_done: int) -> _Opened:
+        return _Opened(index, batches_done, self._last.time_ns, iso_utc(self._clock.time()), self._energy_j)
+
+    def _close_window(self, window: Window, opened: _Opened, steps: int | None, *, complete: bool) -> EpochFootprint:
+        return self._records.epoch(
+            window,
+            index=opened.index,
+            started_at=opened.started_at,
+            duration_ns=self._last.time_ns - opened.time_ns,
+            steps=steps,
+            complete=complete,
+        )
+
+    # ---- blocks of a long epoch
+
+    def _begin_block(self, batches_done: int) -> None:
+        """Open a block if the epoch is long or of unknown length."""
+        self._block_batches = self._settings.block * self._schedule.batches_per_step
+        batches = self._schedule.batches
+        self._account.block = Window() if batches is None or batches > self._block_batches else None
+        self._block = self._opened(len(self.blocks), batches_done)
+
+    def _end_block(self, batches_done: int, spent: Spent) -> None:
+        self._record_block((batches_done - self._block.batches_done) // self._schedule.batches_per_step)
+        self._block_pace.epoch(self._energy_j - self._block.energy_j)
+        self._begin_block(batches_done)
+        self.watch.before(
+            spent,
+            self._block_pace,
+            epochs_done=self._epochs_done,
+            power_w=self._meter.power_w,
+            what="block",
+            number=len(self.blocks),
+        )
+
+    def _end_last_block(self) -> None:
+        """What is left of a long epoch is a block whose steps are not known here."""
+        if self._account.block is not None and self._account.block.energy.duration_ns > 0:
+            self._record_block(None)
+        self._account.block = None
+
+    def _record_block(self, steps: int | None) -> None:
+        if self._account.block is not None:
+            record = self._close_window(self._account.block, self._block, steps, complete=steps is not None)
+            self.blocks.append(record)
+            self._emit("block", self._progress(), position=record.index, epoch=record)
+
+    def _next_look(self, batches_done: int, per_batch_j: float, spent: Spent | None = None) -> int:
+        """Batches done at the next look: the block's end or the budgets' interval, whichever is sooner."""
+        looks = [NEVER]
+        if self._account.block is not None:
+            looks.append(self._block.batches_done + self._block_batches)
+        if spent is not None and self.watch.budgets:
+            looks.append(batches_done + self.watch.batches_to_next_look(spent, per_batch_j))
+        return min(looks)
+
+    # ---- the record on disk
+
+    def _progress(self) -> Callable[[], dict[str, Any]]:
+        """The run without its epochs, written down later by the clerk: a boundary only keeps the numbers."""
+        stretch = self._stretch()
+        return lambda: self._records.footprint(stretch).to_dict(epochs=False)
+
+    def _open_record(self) -> None:
+        """Begin the journal; not before the first epoch, so that a resumed run has its own id by then."""
+        ledger = self._settings.ledger
+        if self._clerk is not None or ledger is None:
+            return
+        process = this_process(self._settings.proc_root)
+        self._clerk = Clerk(ledger, self.run_id, process)
+        self._clerk.start()
+        where = {"boot_id": process.boot_id, "pid": process.pid, "started": process.started}
+        self._emit("start", self._progress(), process=where)
+
+    def _emit(self, event: str, run: Callable[[], dict[str, Any]] | None = None, **fields: Any) -> None:
+        if self._clerk is None:
+            return
+        epoch: EpochFootprint | None = fields.pop("epoch", None)
+        head = {"event": event, "run_id": self.run_id, "at": self._clock.time(), **fields}
+
+        def written() -> dict[str, Any]:
+            return {**head, **({"epoch": epoch.to_dict()} if epoch else {}), **({"run": run()} if run else {})}
+
+        self._clerk.record(written)
+
+
+def new_run_id(clock: Clock) -> str:
+    """A sortable, unique name; drawn without touching the random state that training uses."""
+    stamp = iso_utc(clock.time()).replace("-", "").replace(":", "")[:15]
+    return f"{stamp}-{secrets.token_hex(4)}"
+
+
+def choose_factors(settings: Settings, around: Surroundings) -> Factors:
+    """Settle place, intensity, PUE and node factor from the options."""
+    config = settings.config
+    place = find_place(config.region, settings.source_of("region"), around.environment())
+    if config.intensity is not None:
+        intensity = given_intensity(config.intensity, settings.source_of("intensity"))
+    else:
+        intensity = yearly_intensity(place)
+    return Factors(
+        place,
+        intensity,
+        pue_row(config.pue, settings.source_of("pue")),
+        node_factor_row(config.node_factor, settings.source_of("node_factor")),
+    )

@@ -1,0 +1,133 @@
+"""What a counter is, and the one place where raw readings become a total."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+from fitprint.clock import NS_PER_S
+
+Method = Literal["counter", "integrated", "modelled"]
+
+PARTS = ("gpu", "cpu", "dram", "soc")
+
+# A reading may exceed what the hardware can draw by this factor (measurement noise, boost) and by
+# one second's worth (counters are updated in steps) before it is taken for nonsense.
+PLAUSIBLE_FACTOR = 1.5
+PLAUSIBLE_SLACK_S = 1.0
+# Power is the mean over at least this long: counters step every 20 to 100 ms.
+POWER_OVER_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """What a counter measures and how well.
+
+    Attributes:
+        id: Stable name on this host, for example ``gpu:GPU-6c1f...`` or ``cpu:package-0``.
+        part: ``gpu``, ``cpu``, ``dram`` or ``soc``.
+        method: ``counter`` (hardware), ``integrated`` (from power) or ``modelled``.
+        unit_j: Joules per native unit of the counter.
+        low: Relative half-width of the 95 % interval below the value.
+        high: Relative half-width of the 95 % interval above the value.
+        source: Where readings come from, for people.
+    """
+
+    id: str
+    part: str
+    method: Method
+    unit_j: float
+    low: float
+    high: float
+    source: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Counter(Protocol):
+    """Something that has joules: a cumulative integer in native units."""
+
+    @property
+    def sensor(self) -> Sensor:
+        """What it measures."""
+
+    @property
+    def modulus(self) -> int | None:
+        """Native units after which the integer starts again from 0, or None if it does not."""
+
+    @property
+    def p_max_w(self) -> float:
+        """More power than the hardware can draw, in watts."""
+
+    @property
+    def min_interval_s(self) -> float:
+        """Reading more often than this is useless or harmful."""
+
+    def read(self) -> int:
+        """Return the raw value; raise SensorError or OSError where that fails now."""
+
+    def close(self) -> None:
+        """Give back what reading needs; may be called twice."""
+
+
+class Unwrapped:
+    """A counter's total since the first reading, exact over any number of wraps.
+
+    Readings must be denser than a wrap. A decrease that is no wrap, or a jump that the hardware
+    cannot have drawn, adds nothing and leaves a gap: joules are neither invented nor negative.
+    """
+
+    __slots__ = ("_power_since", "_raw", "counter", "gaps", "observed_ns", "power_w", "read_ns", "total")
+
+    def __init__(self, counter: Counter) -> None:
+        self.counter = counter
+        self.total = 0
+        self.observed_ns = 0
+        self.read_ns = 0
+        self.gaps: list[tuple[int, int]] = []
+        self.power_w = 0.0
+        self._raw: int | None = None
+        self._power_since = (0, 0)
+
+    def read(self, now_ns: int) -> None:
+        """Read the counter once. A failing read changes nothing: the next good one catches up."""
+        try:
+            raw = self.counter.read()
+        except Exception:  # any driver error costs coverage, never the training
+            return
+        self.advance(raw, now_ns)
+
+    def advance(self, raw: int, now_ns: int) -> None:
+        """Take in a raw value that was read at ``now_ns`` (monotonic nanoseconds)."""
+        if self._raw is None:
+            self._power_since = (0, now_ns)
+        else:
+            self._add(raw, self._raw, now_ns)
+        self._raw, self.read_ns = raw, now_ns
+
+    def unseen_j(self, now_ns: int) -> float:
+        """What has probably been drawn since the last reading: its age times the recent power."""
+        return 0.0 if self._raw is None else self.power_w * (now_ns - self.read_ns) / NS_PER_S
+
+    def _add(self, raw: int, before: int, now_ns: int) -> None:
+        delta = raw - before
+        if delta < 0 and self.counter.modulus is not None:
+            delta += self.counter.modulus
+        elapsed_s = (now_ns - self.read_ns) / NS_PER_S
+        most_j = self.counter.p_max_w * (PLAUSIBLE_FACTOR * elapsed_s + PLAUSIBLE_SLACK_S)
+        if delta < 0 or delta * self.counter.sensor.unit_j > most_j:
+            self.gaps.append((self.read_ns, now_ns))
+            return
+        self.total += delta
+        self.observed_ns += now_ns - self.read_ns
+        self._update_power(now_ns)
+
+    def _update_power(self, now_ns: int) -> None:
+        """Mean power since a mark that is moved up once it is old enough."""
+        total, since_ns = self._power_since
+        elapsed_s = (now_ns - since_ns) / NS_PER_S
+        if elapsed_s > 0:
+            self.power_w = (self.total - total) * self.counter.sensor.unit_j / elapsed_s
+        if elapsed_s >= POWER_OVER_S:
+            self._power_since = (self.total, now_ns)

@@ -1,0 +1,44 @@
+"""What a probe answers: sensors, or the reason why there are none and what would help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fitprint.assumption import Assumption
+from fitprint.sensors.counter import Counter
+
+
+@dataclass(frozen=True)
+class Found:
+    """Counters that can be read now.
+
+    Attributes:
+        counters: The counters, ready to be read.
+        assumptions: Figures that modelled counters rest on.
+        notes: What a reader of the result has to know about them.
+    """
+
+    counters: tuple[Counter, ...]
+    assumptions: tuple[Assumption, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Absent:
+    """No counter, and why.
+
+    Attributes:
+        source: What was looked for.
+        reason: Why it is not there.
+        remedy: What a person can do about it; empty where nothing helps.
+        uncounted: Hardware that draws power, is not counted because of this, and must be named in
+            the first line of every summary; empty if nothing is left out.
+    """
+
+    source: str
+    reason: str
+    remedy: str = ""
+    uncounted: str = ""
+
+
+Finding = Found | Absent

@@ -1,0 +1,143 @@
+"""The CPU, the memory and the limits of this machine or container, read from /proc and /sys."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+US_PER_S = 1_000_000
+NS_PER_US = 1_000
+_UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes a huge number where there is no limit
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the model needs to know.
+
+    Attributes:
+        cpu_name: As /proc/cpuinfo prints it; empty if unknown.
+        threads: Hardware threads of the whole machine.
+        sockets: CPU packages.
+        virtual: True under a hypervisor.
+        memory_gb: Installed memory in 10^9 bytes, or the cgroup's limit where that is less.
+        cpu_limit: Threads that the cgroup may use, or None without a limit.
+    """
+
+    cpu_name: str
+    threads: int
+    sockets: int
+    virtual: bool
+    memory_gb: float
+    cpu_limit: float | None
+
+
+def read_machine(sys_root: Path, proc_root: Path) -> Machine:
+    """Describe this machine; what cannot be read takes its least presumptuous value."""
+    info = _text(proc_root / "cpuinfo")
+    names = re.findall(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)
+    threads = len(re.findall(r"^processor\s*:", info, re.MULTILINE)) or os.cpu_count() or 1
+    return Machine(
+        cpu_name=names[0].strip() if names else "",
+        threads=threads,
+        sockets=len(set(re.findall(r"^physical id\s*:\s*(\d+)", info, re.MULTILINE))) or 1,
+        virtual=bool(re.search(r"^flags\s*:.*\bhypervisor\b", info, re.MULTILINE)),
+        memory_gb=_memory_bytes(sys_root, proc_root) / 1e9,
+        cpu_limit=_cpu_limit(cgroup_folders(sys_root, proc_root, "cpu"), threads),
+    )
+
+
+def busy_clock(machine: Machine, sys_root: Path, proc_root: Path) -> Callable[[], int]:
+    """Return a function that gives busy CPU time in microseconds, ever growing.
+
+    The cgroup's where it has a limit (child processes such as DataLoader workers are in it), else
+    the whole machine's.
+
+    Raises:
+        OSError: If neither can be read.
+    """
+    if machine.cpu_limit is not None:
+        for folder in cgroup_folders(sys_root, proc_root, "cpuacct"):
+            for read in (_v2_usage(folder), _v1_usage(folder)):
+                if _works(read):
+                    return read
+    stat = proc_root / "stat"
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    _stat_busy_us(stat, ticks_per_s)
+    return lambda: _stat_busy_us(stat, ticks_per_s)
+
+
+def cgroup_folders(sys_root: Path, proc_root: Path, controller: str) -> list[Path]:
+    """Folders that may hold this process's cgroup files, the most specific first (v2, then v1)."""
+    mount = sys_root / "fs" / "cgroup"
+    folders: list[Path] = []
+    for line in _text(proc_root / "self" / "cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            folders += [mount / path.lstrip("/"), mount]
+        elif controller in controllers.split(","):
+            folders += [mount / name / path.lstrip("/") for name in (controllers, controller)] + [mount / controller]
+    return folders or [mount, mount / controller]
+
+
+def _cpu_limit(folders: list[Path], threads: int) -> float | None:
+    for folder in folders:
+        quota, _, period = _text(folder / "cpu.max").strip().partition(" ")
+        if not quota:
+            quota, period = _text(folder / "cpu.cfs_quota_us").strip(), _text(folder / "cpu.cfs_period_us").strip()
+        if quota.isdecimal() and period.isdecimal() and int(period) > 0:
+            limit = int(quota) / int(period)
+            return limit if limit < threads else None
+    return None
+
+
+def _memory_bytes(sys_root: Path, proc_root: Path) -> int:
+    match = re.search(r"^MemTotal:\s*(\d+) kB", _text(proc_root / "meminfo"), re.MULTILINE)
+    installed = int(match.group(1)) * 1024 if match else 0
+    for folder in cgroup_folders(sys_root, proc_root, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            text = _text(folder / name).strip()
+            if text.isdecimal() and int(text) < min(installed or _UNLIMITED_BYTES, _UNLIMITED_BYTES):
+                return int(text)
+    return installed
+
+
+def _v2_usage(folder: Path) -> Callable[[], int]:
+    def read() -> int:
+        match = re.search(r"^usage_usec (\d+)", (folder / "cpu.stat").read_text(), re.MULTILINE)
+        if match is None:
+            raise OSError(f"{folder}/cpu.stat has no usage_usec")
+        return int(match.group(1))
+
+    return read
+
+
+def _v1_usage(folder: Path) -> Callable[[], int]:
+    return lambda: int((folder / "cpuacct.usage").read_text()) // NS_PER_US
+
+
+def _works(read: Callable[[], int]) -> bool:
+    try:
+        read()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _stat_busy_us(stat: Path, ticks_per_s: int) -> int:
+    """User + nice + system + irq + softirq; idle, iowait and steal are not this machine's work."""
+    with stat.open() as file:
+        fields = file.readline().split()
+    if fields[:1] != ["cpu"] or len(fields) < 8:
+        raise OSError(f"{stat} does not begin with the machine's cpu times")
+    user, nice, system, _idle, _iowait, irq, softirq = (int(field) for field in fields[1:8])
+    return (user + nice + system + irq + softirq) * US_PER_S // ticks_per_s
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

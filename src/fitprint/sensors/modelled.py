@@ -1,0 +1,153 @@
+"""CPU and DRAM where there is no sensor, written as counters.
+
+joules = idle watts x wall seconds + (full - idle watts) / threads x busy CPU seconds
+
+The published curves of power over load are laid straight between idle and full load; their misfit
+is in the interval.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from fitprint.assumption import Assumption
+from fitprint.clock import NS_PER_S, Clock
+from fitprint.data import table
+from fitprint.sensors.counter import Sensor
+from fitprint.sensors.finding import Absent, Finding, Found
+from fitprint.sensors.machine import US_PER_S, Machine
+
+UJ_IN_J = 1e-6
+UJ_PER_J = 1_000_000
+# Software models of CPU power against wall meters: errors up to 40 % (Fischer 2025, hundreds of runs).
+CPU_ERROR = 0.40
+# Published DRAM figures per gigabyte and per DIMM disagree by a factor of two.
+DRAM_ERROR = 0.50
+
+
+class ModelledCounter:
+    """Energy in microjoules from wall time and busy CPU time."""
+
+    modulus = None
+    min_interval_s = 0.0
+
+    def __init__(
+        self, sensor: Sensor, *, idle_w: float, busy_w: float, threads: float, clock: Clock, busy_us: Callable[[], int]
+    ) -> None:
+        self.sensor = sensor
+        self.p_max_w = max(1.0, 2 * (idle_w + busy_w * threads))
+        self._idle_w = idle_w
+        self._busy_w = busy_w
+        self._clock = clock
+        self._busy_us = busy_us
+
+    def read(self) -> int:
+        wall_uj = self._idle_w * self._clock.monotonic_ns() * UJ_PER_J / NS_PER_S
+        return round(wall_uj + self._busy_w * self._busy_us() * UJ_PER_J / US_PER_S)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def probe_cpu(machine: Machine, clock: Clock, busy: Callable[[], Callable[[], int]]) -> Finding:
+    """Model the CPUs that this process may use.
+
+    Args:
+        machine: What the machine is.
+        clock: Wall seconds.
+        busy: Opens the reader of busy CPU microseconds; raises OSError where there is none.
+    """
+    try:
+        busy_us = busy()
+    except OSError as error:
+        return Absent("modelled CPU", f"busy CPU time cannot be read ({error})", uncounted="the CPU")
+    idle_w, full_w, rows = _virtual_power(machine) if machine.virtual else _bare_power(machine)
+    share = 1.0 if machine.cpu_limit is None else machine.cpu_limit / machine.threads
+    low, high = _error(rows[-1])
+    sensor = Sensor("cpu:modelled", "cpu", "modelled", UJ_IN_J, low, high, f"model from {rows[-1].source}")
+    counter = ModelledCounter(
+        sensor,
+        idle_w=idle_w * share,
+        busy_w=(full_w - idle_w) / machine.threads,
+        threads=machine.threads,
+        clock=clock,
+        busy_us=busy_us,
+    )
+    return Found((counter,), assumptions=tuple(rows))
+
+
+def probe_dram(machine: Machine, clock: Clock) -> Finding:
+    """Model the installed memory, or the cgroup's share of it, at constant power."""
+    if machine.memory_gb <= 0:
+        return Absent("modelled DRAM", "the size of the memory cannot be read", uncounted="the memory")
+    row = _figure("dram_w_per_gb")
+    power_w = machine.memory_gb * _value(row)
+    sensor = Sensor(
+        "dram:modelled",
+        "dram",
+        "modelled",
+        UJ_IN_J,
+        DRAM_ERROR,
+        DRAM_ERROR,
+        f"model, {machine.memory_gb:.0f} GB x {_value(row)} W/GB",
+    )
+    counter = ModelledCounter(sensor, idle_w=power_w, busy_w=0.0, threads=0, clock=clock, busy_us=lambda: 0)
+    return Found((counter,), assumptions=(_assumption(row),))
+
+
+def _virtual_power(machine: Machine) -> tuple[float, float, list[Assumption]]:
+    idle, full = _figure("vm_idle_w_per_vcpu"), _figure("vm_full_w_per_vcpu")
+    rows = [_assumption(idle), _assumption(full)]
+    return _value(idle) * machine.threads, _value(full) * machine.threads, rows
+
+
+def _bare_power(machine: Machine) -> tuple[float, float, list[Assumption]]:
+    idle, full = _figure("idle_share_of_tdp"), _figure("full_share_of_tdp")
+    tdp = _tdp(machine)
+    tdp_w = float(tdp.value or 0)
+    return _value(idle) * tdp_w, _value(full) * tdp_w, [_assumption(idle), _assumption(full), tdp]
+
+
+def _tdp(machine: Machine) -> Assumption:
+    """The TDP of all packages: from the table where the name is known, else from the thread count."""
+    name = bare_cpu_name(machine.cpu_name)
+    row = next((row for row in table("cpu_tdp") if name and row["name"].casefold() == name.casefold()), None)
+    if row is None:
+        figure = _figure("fallback_w_per_thread")
+        watts, low, high = (float(figure[key]) * machine.threads for key in ("value", "low", "high"))
+        basis = f"{figure['basis']}, {machine.threads} threads ({machine.cpu_name or 'unknown CPU'} is in no table)"
+        return Assumption("cpu_tdp", watts, low, high, "W", figure["source"], int(figure["year"]), basis)
+    watts = float(row["tdp_w"]) * machine.sockets
+    basis = f"{row['basis']} of {row['name']} x {machine.sockets}"
+    return Assumption("cpu_tdp", watts, None, None, "W", row["source"], int(row["year"]), basis)
+
+
+def _error(figure: Assumption) -> tuple[float, float]:
+    """CPU_ERROR, or the range of the figure that decides where that is wider."""
+    value = float(figure.value or 0)
+    if figure.low is None or figure.high is None or value <= 0:
+        return CPU_ERROR, CPU_ERROR
+    return max(CPU_ERROR, 1 - figure.low / value), max(CPU_ERROR, figure.high / value - 1)
+
+
+def bare_cpu_name(cpu_name: str) -> str:
+    """Strip trademarks, clock rates and core counts: ``Intel(R) Core(TM) i7-8700K CPU @ 3.70GHz`` -> ``Intel Core i7-8700K``."""
+    text = re.sub(r"\((?:R|TM|r|tm)\)|®|™", "", cpu_name)
+    text = re.sub(r"^\d+th Gen ", "", text)
+    text = re.sub(r"\s+(?:CPU\b|Processor\b|\d+-Core\b|with Radeon\b|w/ Radeon\b|@).*$", "", text)
+    return " ".join(text.split())
+
+
+def _figure(name: str) -> Mapping[str, str]:
+    return next(row for row in table("cpu_model") if row["name"] == name)
+
+
+def _value(row: Mapping[str, str]) -> float:
+    return float(row["value"])
+
+
+def _assumption(row: Mapping[str, str]) -> Assumption:
+    return Assumption(
+        row["name"], _value(row), float(row["low"]), float(row["high"]), row["unit"], row["source"], int(row["year"]), row["basis"]
+    )

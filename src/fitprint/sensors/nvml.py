@@ -1,0 +1,97 @@
+"""NVIDIA boards through NVML's cumulative energy counter (Volta and newer)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fitprint.errors import SensorError
+from fitprint.sensors.counter import Sensor
+from fitprint.sensors.finding import Absent, Finding, Found
+from fitprint.sensors.visible import visible_gpus
+
+SOURCE = "NVML total energy counter"
+MJ_IN_J = 1e-3
+# More than any board on the market draws (GB300: 1,400 W); only catches nonsense.
+P_MAX_W = 3000.0
+# The board's own gain error: about +-5 %, proportional, differs between identical boards
+# (Yang, Adamek, Armour, "Part-time power measurements", SC'24, over 70 boards).
+BOARD_GAIN = 0.05
+# Reading the counter faster than about once a second can make it fall short
+# (Dauner et al., HotCarbon '26: 1.6 % at 1 s, 13 % at 100 ms on one RTX 4090).
+MIN_INTERVAL_S = 1.0
+
+
+class NvmlCounter:
+    """Energy of one board in millijoules since the driver was loaded."""
+
+    modulus = None
+    p_max_w = P_MAX_W
+    min_interval_s = MIN_INTERVAL_S
+
+    def __init__(self, nvml: Any, handle: Any, uuid: str, name: str) -> None:
+        self._nvml = nvml
+        self._handle = handle
+        self.sensor = Sensor(
+            id=f"gpu:{uuid}",
+            part="gpu",
+            method="counter",
+            unit_j=MJ_IN_J,
+            low=BOARD_GAIN,
+            high=BOARD_GAIN,
+            source=f"{SOURCE}, {name}",
+        )
+
+    def read(self) -> int:
+        try:
+            return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
+        except self._nvml.NVMLError as error:
+            raise SensorError(f"{self.sensor.id}: {error}") from error
+
+    def close(self) -> None:
+        """The driver handle is shared with frameworks in this process and stays open."""
+
+
+def probe(nvml: Any, environ: Mapping[str, str]) -> list[Finding]:
+    """Find the boards that this process may use and whose energy counter answers.
+
+    Args:
+        nvml: The module ``pynvml`` of the package nvidia-ml-py, or a stand-in.
+        environ: The process environment (CUDA_VISIBLE_DEVICES).
+    """
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        return [Absent(SOURCE, f"no NVIDIA driver answers here ({error})", _driver_remedy(error))]
+    try:
+        handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+        uuids = [_text(nvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+    except nvml.NVMLError as error:
+        return [Absent(SOURCE, f"the driver does not list its boards ({error})")]
+    if not handles:
+        return [Absent(SOURCE, "the driver lists no board")]
+    chosen = visible_gpus(uuids, environ)
+    if not chosen:
+        return [Absent(SOURCE, "CUDA_VISIBLE_DEVICES leaves no board visible")]
+    return [_board(nvml, handles[i], uuids[i]) for i in chosen]
+
+
+def _board(nvml: Any, handle: Any, uuid: str) -> Finding:
+    name = uuid
+    try:
+        name = _text(nvml.nvmlDeviceGetName(handle))
+        counter = NvmlCounter(nvml, handle, uuid, name)
+        counter.read()
+    except (SensorError, nvml.NVMLError) as error:
+        return Absent(f"{SOURCE}, {name}", f"the board has no readable energy counter ({error})", uncounted=name)
+    return Found((counter,))
+
+
+def _driver_remedy(error: Exception) -> str:
+    if "Library Not Found" in str(error) or "LibraryNotFound" in type(error).__name__:
+        return "in a container, start it with --gpus all and NVIDIA_DRIVER_CAPABILITIES=utility,compute"
+    return "check that nvidia-smi works for this user"
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

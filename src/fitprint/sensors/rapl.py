@@ -1,0 +1,116 @@
+"""CPU packages and DRAM through Linux powercap (RAPL on Intel and AMD)."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from fitprint.sensors.counter import Sensor
+from fitprint.sensors.finding import Absent, Finding, Found
+
+SOURCE = "RAPL (powercap)"
+UJ_IN_J = 1e-6
+# A zone's own limit is often its TDP, which boost exceeds: it only ever raises this.
+P_MAX_W = 1000.0
+# RAPL against external meters: package and DRAM readings of server parts follow the truth within a
+# few percent (Khan et al. 2016: at most 5.6 % after calibration); +-5 % is stated here.
+RAPL_ERROR = 0.05
+
+_TOP_ZONE = re.compile(r"intel-rapl:\d+")
+_PARTS = {"package": "cpu", "dram": "dram"}
+
+
+class RaplZone:
+    """One zone's ``energy_uj``, kept open: re-reading at offset 0 costs microseconds."""
+
+    min_interval_s = 0.0
+
+    def __init__(self, folder: Path, zone: str, part: str) -> None:
+        self._fd = os.open(folder / "energy_uj", os.O_RDONLY | os.O_CLOEXEC)
+        self.modulus = _range(folder)
+        self.p_max_w = max([P_MAX_W, *_limits_w(folder)])
+        self.sensor = Sensor(
+            id=f"{part}:{zone}",
+            part=part,
+            method="counter",
+            unit_j=UJ_IN_J,
+            low=RAPL_ERROR,
+            high=RAPL_ERROR,
+            source=f"{SOURCE}, {zone}",
+        )
+
+    def read(self) -> int:
+        return int(os.pread(self._fd, 64, 0))
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+
+def probe(sys_root: Path) -> list[Finding]:
+    """Find package and DRAM zones under ``<sys_root>/class/powercap``.
+
+    ``psys`` contains the packages and core/uncore are contained in them, so neither is added.
+    """
+    root = sys_root / "class" / "powercap"
+    zones = sorted(path for path in root.glob("intel-rapl:*") if _TOP_ZONE.fullmatch(path.name))
+    if not zones:
+        return [Absent(SOURCE, f"no zone under {root}", "on bare metal: modprobe intel_rapl_msr; virtual machines have none")]
+    findings: list[Finding] = []
+    for zone in zones:
+        name = _name(zone)
+        findings += _open(zone, name, root)
+        children = sorted(zone.glob("intel-rapl:*:*")) or sorted(root.glob(f"{zone.name}:*"))
+        for child in children:
+            if _name(child) == "dram":
+                findings += _open(child, f"{name}-dram", root)
+    return findings or [Absent(SOURCE, f"no package or dram zone under {root}")]
+
+
+def _open(folder: Path, zone: str, root: Path) -> list[Finding]:
+    part = _PARTS.get("dram" if zone.endswith("dram") else zone.partition("-")[0])
+    if part is None:
+        return []
+    try:
+        counter = RaplZone(folder, zone, part)
+        counter.read()
+    except PermissionError:
+        return [Absent(f"{SOURCE}, {zone}", "permission denied", permission_remedy(root))]
+    except (OSError, ValueError) as error:
+        return [Absent(f"{SOURCE}, {zone}", f"cannot be read ({error})")]
+    return [Found((counter,))]
+
+
+def permission_remedy(root: Path) -> str:
+    """The command that lets every user read the zones until the next boot.
+
+    Kernels since November 2020 keep them to root (CVE-2020-8694).
+    """
+    return f"sudo chmod a+r {root}/intel-rapl*/energy_uj"
+
+
+def _name(folder: Path) -> str:
+    try:
+        return (folder / "name").read_text().strip()
+    except OSError:
+        return folder.name
+
+
+def _range(folder: Path) -> int | None:
+    """The counter starts again one unit after its largest value; unknown range: any decrease is a reset."""
+    try:
+        return int((folder / "max_energy_range_uj").read_text()) + 1
+    except (OSError, ValueError):
+        return None
+
+
+def _limits_w(folder: Path) -> list[float]:
+    limits = []
+    for path in folder.glob("constraint_*_max_power_uw"):
+        try:
+            limits.append(int(path.read_text()) * UJ_IN_J)
+        except (OSError, ValueError):
+            continue
+    return limits

@@ -1,0 +1,134 @@
+"""Stand-ins for clocks and hardware whose truth is known exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fitprint.clock import NS_PER_S
+from fitprint.sensors.counter import Method, Sensor
+
+
+class FakeClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, start_s: float = 1_000.0, wall_s: float = 1_800_000_000.0) -> None:
+        self._ns = round(start_s * NS_PER_S)
+        self._wall_offset_s = wall_s - start_s
+
+    def monotonic_ns(self) -> int:
+        return self._ns
+
+    def time(self) -> float:
+        return self._ns / NS_PER_S + self._wall_offset_s
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._ns += round(seconds * NS_PER_S)
+
+    def step_wall(self, seconds: float) -> None:
+        """Set the wall clock forward or back, as NTP does."""
+        self._wall_offset_s += seconds
+
+
+class ScriptedCounter:
+    """A counter in millijoules whose power the test sets.
+
+    Args:
+        clock: A FakeClock, or any clock.
+        watts: Power from now on; assign ``counter.watts`` to change it.
+        part: The part that it measures.
+        sensor_id: Its id; made from the part by default.
+        method: How it claims to measure.
+        error: Relative half-width of its interval.
+        modulus: Native units after which it wraps.
+        p_max_w: Power above which a reading counts as nonsense.
+        min_interval_s: Shortest useful time between readings.
+
+    Attributes:
+        fails: While True every read raises OSError.
+        reads: How often it was read.
+    """
+
+    def __init__(
+        self,
+        clock: FakeClock,
+        *,
+        watts: float = 100.0,
+        part: str = "gpu",
+        sensor_id: str | None = None,
+        method: Method = "counter",
+        error: float = 0.05,
+        modulus: int | None = None,
+        p_max_w: float = 10_000.0,
+        min_interval_s: float = 0.0,
+    ) -> None:
+        self.sensor = Sensor(sensor_id or f"{part}:scripted", part, method, 1e-3, error, error, "scripted counter")
+        self.modulus = modulus
+        self.p_max_w = p_max_w
+        self.min_interval_s = min_interval_s
+        self.fails = False
+        self.reads = 0
+        self._clock = clock
+        self._watts = watts
+        self._since_ns = clock.monotonic_ns()
+        self._mj = 0
+
+    @property
+    def watts(self) -> float:
+        return self._watts
+
+    @watts.setter
+    def watts(self, watts: float) -> None:
+        self._mj, self._since_ns = self._total_mj(), self._clock.monotonic_ns()
+        self._watts = watts
+
+    @property
+    def joules(self) -> float:
+        """The truth."""
+        return self._total_mj() * 1e-3
+
+    def add(self, joules: float) -> None:
+        """Let the hardware draw an amount at once."""
+        self._mj += round(joules * 1000)
+
+    def read(self) -> int:
+        self.reads += 1
+        if self.fails:
+            raise OSError("scripted failure")
+        total = self._total_mj()
+        return total if self.modulus is None else total % self.modulus
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _total_mj(self) -> int:
+        return self._mj + round(self._watts * (self._clock.monotonic_ns() - self._since_ns) * 1000 / NS_PER_S)
+
+
+class FakePowercap:
+    """A powercap tree under a folder that serves as FITPRINT_SYS_ROOT.
+
+    Args:
+        sys_root: An empty folder.
+        range_uj: Value after which each zone's counter starts again at 0.
+    """
+
+    def __init__(self, sys_root: Path, range_uj: int = 262_143_328_850) -> None:
+        self._root = sys_root / "class" / "powercap"
+        self.range_uj = range_uj
+
+    def add_zone(self, zone: str, name: str, energy_uj: int = 0) -> Path:
+        """Create a zone such as ``intel-rapl:0`` (name ``package-0``) or ``intel-rapl:0:0`` (name ``dram``)."""
+        folder = self._root / zone
+        folder.mkdir(parents=True)
+        (folder / "name").write_text(name + "\n")
+        (folder / "max_energy_range_uj").write_text(f"{self.range_uj}\n")
+        self.write(zone, energy_uj)
+        return folder
+
+    def write(self, zone: str, energy_uj: int) -> None:
+        """Set a zone's counter to a true total; it is stored wrapped, in place, like the kernel shows it."""
+        text = f"{energy_uj % (self.range_uj + 1)}\n".ljust(32).encode()
+        path = self._root / zone / "energy_uj"
+        with path.open("r+b" if path.exists() else "wb") as file:
+            file.write(text)

@@ -1,0 +1,334 @@
+"""Floor 5: the tracker, what every adapter and every plain loop drives.
+
+Whatever goes wrong inside a run costs its measurement and one log line, never the training.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
+from typing import Any, ParamSpec, Self, TypeVar, overload
+
+from fitprint.budget import Budget, Decision, Schedule
+from fitprint.config import Config, Settings, resolve
+from fitprint.footprint import Footprint
+from fitprint.notices import logger, show_on_console
+from fitprint.run import NEVER, Run
+from fitprint.scalars import block_scalars, idle_scalars
+from fitprint.sensors.counter import Counter
+from fitprint.sensors.probe import Sensors, Surroundings, probe
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class Tracker:
+    """Measures a run: a context manager with epochs and phases inside.
+
+    Args:
+        budget: ``"250 g"``, ``"0.5 kWh"``, a Budget, or a list of these.
+        region: Country by ISO code or English name.
+        intensity: Carbon intensity of the electricity in g CO2e per kWh.
+        pue: Facility power over IT power, from 1 up.
+        project: Name under which runs are kept together.
+        name: Name of the run.
+        run_id: Identity of the run; a new one by default.
+        ledger: Path of the SQLite file that records runs, or ``"off"``.
+        config: Options beyond these, and defaults for these.
+        kind: ``fit``, ``validate``, ``test`` or ``predict``.
+        counters: Counters to read instead of this machine's sensors.
+        around: The machine: clock, folders, environment.
+
+    Raises:
+        ConfigError: If an option makes no sense; nothing has been started or written then.
+
+    Example:
+        >>> from fitprint.testing import FakeClock, ScriptedCounter
+        >>> from fitprint.sensors.probe import Surroundings
+        >>> clock = FakeClock()
+        >>> gpu = ScriptedCounter(clock, watts=360.0)
+        >>> with Tracker(region="FR", ledger="off", counters=[gpu], around=Surroundings(clock=clock)) as tracker:
+        ...     for epoch in tracker.epochs(range(2)):
+        ...         clock.advance(10.0)
+        >>> [epoch.energy_j for epoch in tracker.footprint.epochs]
+        [3600.0, 3600.0]
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: str | Budget | Sequence[str | Budget] | None = None,
+        region: str | None = None,
+        intensity: float | None = None,
+        pue: float | None = None,
+        project: str | None = None,
+        name: str | None = None,
+        run_id: str | None = None,
+        ledger: str | None = None,
+        config: Config | None = None,
+        kind: str = "fit",
+        counters: Sequence[Counter] | None = None,
+        around: Surroundings | None = None,
+    ) -> None:
+        self._config = (config or Config()).overridden(
+            budget=budget,
+            region=region,
+            intensity=intensity,
+            pue=pue,
+            project=project,
+            name=name,
+            run_id=run_id,
+            ledger=ledger,
+        )
+        self._kind = kind
+        self._counters = counters
+        self._around = around
+        self._run: Run | None = None
+        self._final: Footprint | None = None
+        self._broken = False
+
+    # ---- start and end
+
+    def start(self) -> Self:
+        """Begin the run. Failures are logged once and leave a tracker that does nothing."""
+        try:
+            settings = resolve(self._config, self._around.environ if self._around else None)
+            if not settings.disabled:
+                self._run = self._begin(settings)
+        except Exception:
+            self._give_up("could not be started")
+        return self
+
+    def close(self, status: str | None = None) -> None:
+        """End the run; may be called any number of times.
+
+        Args:
+            status: ``completed``, ``stopped``, ``failed`` or ``interrupted``; by default one of the
+                first two, as the budget decided.
+        """
+        run = self._run
+        if run is None or not run.alive:
+            return
+        atexit.unregister(self._at_exit)
+        try:
+            self._final = run.close(status)
+        except Exception:
+            self._give_up("could not be ended properly")
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(status_of(kind))
+
+    # ---- epochs and phases
+
+    def epochs(self, iterable: Iterable[T]) -> Iterator[T]:
+        """Iterate over epochs; ends by itself after the epoch in which the stop was decided.
+
+        Args:
+            iterable: One item per epoch, for example ``range(100)``.
+        """
+        schedule = Schedule(epochs=len(iterable) if isinstance(iterable, Sized) else None, batches=1)
+        self.check_start()
+        for index, item in enumerate(iterable):
+            if self.should_stop:
+                return
+            with self.epoch(index, schedule):
+                yield item
+
+    @contextmanager
+    def epoch(self, index: int, schedule: Schedule | None = None) -> Iterator[None]:
+        """Measure one epoch; an exception leaves it incomplete, a ``break`` out of it does not.
+
+        Args:
+            index: Its number, from 0.
+            schedule: What is planned, if anything is known.
+        """
+        self.begin_epoch(index, schedule or Schedule(batches=1))
+        try:
+            yield
+        except GeneratorExit:
+            self.end_epoch()
+            raise
+        except BaseException:
+            self.end_epoch(complete=False)
+            raise
+        self.end_epoch()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Book everything inside to a phase: train, validate, checkpoint, test, predict or other."""
+        self.enter(name)
+        try:
+            yield
+        finally:
+            self.leave(name)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether a budget decided to stop; the cached decision, which costs nothing to ask."""
+        return self._run is not None and self._run.watch.should_stop
+
+    @property
+    def decision(self) -> Decision | None:
+        """Why the run is to stop, or None."""
+        return self._run.watch.decision if self._run is not None else None
+
+    @property
+    def footprint(self) -> Footprint:
+        """The record: live while the run lasts, final after it."""
+        if self._final is not None:
+            return self._final
+        return self._safely(lambda run: run.footprint(), Footprint(run_id=self._config.run_id or "", status="running"))
+
+    # ---- the words that adapters use
+
+    def begin_epoch(self, index: int, schedule: Schedule) -> int:
+        """Open an epoch; returns the number of batches after which to call ``look``."""
+        return self._safely(lambda run: run.begin_epoch(index, schedule), NEVER)
+
+    def look(self, batches_done: int) -> tuple[int, dict[str, float]]:
+        """Look inside the epoch.
+
+        Args:
+            batches_done: Training batches of this epoch that are done.
+
+        Returns:
+            The number of batches after which to look next, and the scalars of a block that ended.
+        """
+        nothing: tuple[int, dict[str, float]] = (NEVER, {})
+        return self._safely(lambda run: _look(run, batches_done), nothing)
+
+    def end_epoch(self, *, steps: int | None = None, complete: bool = True) -> None:
+        """Close the epoch, record it, and decide whether another may begin."""
+        self._safely(lambda run: run.end_epoch(steps=steps, complete=complete), None)
+
+    def annotate(self, metrics: Mapping[str, float]) -> None:
+        """Add metrics to the epoch that ended last, for example ``{"val_acc": 0.91}``."""
+        self._safely(lambda run: run.annotate(metrics), None)
+
+    def enter(self, phase: str) -> None:
+        """Begin a phase."""
+        self._safely(lambda run: run.enter(phase), None)
+
+    def leave(self, phase: str) -> None:
+        """End a phase."""
+        self._safely(lambda run: run.leave(phase), None)
+
+    def check_start(self) -> None:
+        """Let the budgets decide whether the first epoch may begin."""
+        self._safely(lambda run: run.ask(), None)
+
+    def scalars(self) -> dict[str, float]:
+        """The last epoch and the run so far under their public tags (``carbon/...``)."""
+        idle = idle_scalars(Budget.several(self._config.budget))
+        return self._safely(lambda run: run.scalars(), idle)
+
+    def run_text(self, *, at_once: bool = False) -> str | None:
+        """The run's record without its epochs as JSON, for a logger's text; None if it is not due.
+
+        Args:
+            at_once: True for the last one; otherwise it is due at the start and once a minute.
+        """
+        if self._final is not None and at_once:
+            return self._final.to_json(epochs=False)
+        return self._safely(lambda run: run.text(at_once=at_once), None)
+
+    def state(self) -> dict[str, Any]:
+        """Plain types to keep in a checkpoint; empty where nothing is measured."""
+        if self._final is not None:
+            return {"schema": self._final.schema, "footprint": self._final.to_dict()}
+        return self._safely(lambda run: run.state(), {})
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on with the run that ``state`` was taken from; call it before the first epoch."""
+        self._safely(lambda run: run.resume(state), None)
+
+    # ---- inside
+
+    def _begin(self, settings: Settings) -> Run:
+        show_on_console()
+        around = self._around or Surroundings(sys_root=settings.sys_root, proc_root=settings.proc_root)
+        sensors = probe(settings.parts, around) if self._counters is None else Sensors(tuple(self._counters))
+        run = Run(settings, self._kind, sensors, around)
+        run.start()
+        atexit.register(self._at_exit)
+        return run
+
+    def _safely(self, action: Callable[[Run], T], otherwise: T) -> T:
+        """Do something with the live run; whatever fails is logged once and measures no more."""
+        run = self._run
+        if run is None or self._broken or not run.alive:
+            return otherwise
+        try:
+            return action(run)
+        except Exception:
+            self._give_up("failed")
+            return otherwise
+
+    def _give_up(self, what: str) -> None:
+        if not self._broken:
+            logger().warning("the measurement %s; training goes on without it", what, exc_info=True)
+        self._broken = True
+
+    def _at_exit(self) -> None:
+        """The interpreter ends and nobody closed the run: the last exception says how it ended."""
+        last: type[BaseException] | None = getattr(sys, "last_type", None)
+        self.close(status_of(last) or "interrupted")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles carry the options, not the run."""
+        return {**self.__dict__, "_run": None}
+
+
+def status_of(error: type[BaseException] | None) -> str | None:
+    """The status of a run that ended with an exception: by a signal, or by a failure."""
+    if error is None:
+        return None
+    signals = (KeyboardInterrupt, SystemExit, GeneratorExit)
+    return "interrupted" if issubclass(error, signals) or error.__name__ == "SIGTERMException" else "failed"
+
+
+def _look(run: Run, batches_done: int) -> tuple[int, dict[str, float]]:
+    blocks = len(run.blocks)
+    next_look = run.look(batches_done)
+    return next_look, block_scalars(run.blocks[-1]) if len(run.blocks) > blocks else {}
+
+
+@overload
+def track(function: Callable[P, T], /) -> Callable[P, T]: ...
+@overload
+def track(**options: Any) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
+def track(function: Callable[P, T] | None = None, /, **options: Any) -> Any:
+    """Measure every call of a function; the run is recorded in the ledger.
+
+    Args:
+        function: The function, when used without options.
+        **options: Options of Tracker.
+
+    Raises:
+        ConfigError: If an option makes no sense.
+
+    Example:
+        >>> @track(region="FR", ledger="off")
+        ... def train():
+        ...     return 3
+        >>> train()
+        3
+    """
+    if function is None:
+        return functools.partial(_tracked, options=options, checked=Tracker(**options))
+    return _tracked(function, options=options)
+
+
+def _tracked(function: Callable[P, T], *, options: dict[str, Any], checked: Tracker | None = None) -> Callable[P, T]:
+    @functools.wraps(function)
+    def measured(*args: P.args, **kwargs: P.kwargs) -> T:
+        with Tracker(**{"name": function.__qualname__.replace("<locals>.", ""), **options}):
+            return function(*args, **kwargs)
+
+    return measured

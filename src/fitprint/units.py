@@ -1,0 +1,114 @@
+"""Joules, watt-hours and grams: parsing and formatting. Nothing else in the package converts units."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from fitprint.errors import did_you_mean, refusal
+
+J_PER_WH = 3600.0
+J_PER_KWH = 3.6e6
+
+GRAMS = {"mg": 1e-3, "g": 1.0, "kg": 1e3, "t": 1e6}
+JOULES = {"J": 1.0, "kJ": 1e3, "MJ": 1e6, "GJ": 1e9, "Wh": J_PER_WH, "kWh": J_PER_KWH, "MWh": 1e3 * J_PER_KWH}
+QUANTITY_EXPECTED = "a mass of CO2e such as '250 g' or '2 kg', or an energy such as '0.5 kWh' or '900 kJ'"
+
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]+)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A mass of CO2e in grams (``unit == "g"``) or an energy in joules (``unit == "J"``)."""
+
+    value: float
+    unit: Literal["g", "J"]
+
+
+def parse_quantity(text: str, what: str = "budget") -> Quantity:
+    """Read ``"250 g"``, ``"2 kg"``, ``"0.5 kWh"`` or ``"900 kJ"``.
+
+    Unit names are matched exactly first and without regard to case second, so that ``"2 KG"``
+    works while ``"1 mj"`` (milli or mega?) is read as megajoule like every other ``MJ``.
+
+    Raises:
+        ConfigError: If the text is not a positive, finite number with a known unit.
+    """
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise refusal(what, expected=QUANTITY_EXPECTED, came=text)
+    number, word = match.groups()
+    unit = _unit(word)
+    if unit is None:
+        guess = did_you_mean(word, [*GRAMS, *JOULES])
+        hint = f"Did you mean {f'{number} {guess}'!r}?" if guess else ""
+        raise refusal(what, expected=QUANTITY_EXPECTED, came=text, hint=hint)
+    value = float(number) * (GRAMS.get(unit) or JOULES[unit])
+    if not (math.isfinite(value) and value > 0):
+        raise refusal(what, expected=f"more than zero: {QUANTITY_EXPECTED}", came=text)
+    return Quantity(value, "g" if unit in GRAMS else "J")
+
+
+def _unit(word: str) -> str | None:
+    known = {**GRAMS, **JOULES}
+    if word in known:
+        return word
+    return {name.casefold(): name for name in known}.get(word.casefold())
+
+
+def wh(energy_j: float) -> float:
+    """Joules to watt-hours."""
+    return energy_j / J_PER_WH
+
+
+def kwh(energy_j: float) -> float:
+    """Joules to kilowatt-hours."""
+    return energy_j / J_PER_KWH
+
+
+def format_co2e(grams: float | None) -> str:
+    """Three significant digits with a unit: ``"3.1 g"``, ``"1.24 kg"``; ``"unknown"`` for None."""
+    return _scaled(grams, [(1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg")])
+
+
+def format_energy(energy_j: float | None) -> str:
+    """Three significant digits with a unit: ``"27.1 Wh"``, ``"1.5 kWh"``; ``"unknown"`` for None."""
+    return _scaled(energy_j, [(J_PER_KWH, "kWh"), (J_PER_WH, "Wh"), (1.0, "J")])
+
+
+def format_quantity(value: float, unit: str) -> str:
+    """Format grams (``unit == "g"``) or joules (``unit == "J"``)."""
+    return format_co2e(value) if unit == "g" else format_energy(value)
+
+
+def format_duration(seconds: float) -> str:
+    """``"12.3 s"``, ``"4 min 05 s"``, ``"3 h 12 min"``."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_share(share: float | None) -> str:
+    """A fraction as whole percent: ``"91 %"``."""
+    return "unknown" if share is None else f"{share:.0%}".replace("%", " %")
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A plain decimal with so many significant digits, never in scientific notation."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _scaled(value: float | None, scales: list[tuple[float, str]]) -> str:
+    if value is None:
+        return "unknown"
+    factor, unit = next((pair for pair in scales if abs(value) >= pair[0]), scales[-1])
+    return f"{significant(value / factor)} {unit}"
