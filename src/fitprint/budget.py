@@ -15,6 +15,8 @@ from fitprint.units import QUANTITY_EXPECTED, Quantity, format_co2e, format_ener
 
 # How many epochs back the forecast looks: enough to average, few enough to follow a drift.
 REMEMBERED_EPOCHS = 10
+# The first epoch warms caches and compilers up; it is forgotten once two others are known.
+WARM_UP_EPOCHS = 1
 # One-sided 95 % normal quantile: the next epoch's upper bound.
 UPPER_Z = 1.645
 # The bound never exceeds the dearest remembered epoch by more than this.
@@ -162,6 +164,9 @@ class Pace:
         """An epoch was completed: its cost with all that belongs to it (validation, checkpoint)."""
         self._epochs.append(joules)
         self.epochs_seen += 1
+        if self.epochs_seen == WARM_UP_EPOCHS + 2:
+            for _ in range(WARM_UP_EPOCHS):
+                self._epochs.popleft()
 
     def validation(self, joules: float) -> None:
         self._validations.append(joules)

@@ -1,0 +1,153 @@
+"""The command line. Data goes to stdout, messages to stderr; exit 0 done, 1 failed, 2 bad usage."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from fitprint.config import Config
+from fitprint.detection import detect
+from fitprint.errors import ConfigError, FitprintError, MissingExtraError
+from fitprint.footprint import Footprint
+from fitprint.ledger.store import Ledger
+from fitprint.units import format_co2e, format_duration, format_energy, significant
+
+DEMO_BUDGET = "1 g"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+    except ConfigError as error:
+        print(f"fitprint: {error}", file=sys.stderr)
+        return 2
+    except FitprintError as error:
+        print(f"fitprint: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output went away, as with `| head`
+        sys.stderr.close()
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fitprint", description="The energy and CO2e of every training epoch.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    found = commands.add_parser("detect", help="what is measured here, what is modelled, what is absent and why")
+    found.add_argument("--region", help="country, as a run would get it")
+    found.set_defaults(command=_detect)
+    runs = commands.add_parser("runs", help="list the recorded runs, those that died included")
+    runs.add_argument("--ledger", help="the ledger's file; fitprint.db in this folder by default")
+    runs.set_defaults(command=_runs)
+    demo = commands.add_parser("demo", help="train a small network on handwritten digits, measured")
+    demo.add_argument("--framework", choices=("lightning", "keras"), default="lightning")
+    demo.add_argument("--out", type=Path, default=Path("fitprint_demo"), help="folder for what it leaves")
+    demo.add_argument("--epochs", type=_positive, default=8)
+    demo.add_argument("--budget", default=DEMO_BUDGET, help="for example '1 g' or '100 J'")
+    demo.add_argument("--region", help="country; guessed from the time zone by default")
+    demo.set_defaults(command=_demo)
+    for command in (found, runs, demo):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 up, got {text}")
+    return number
+
+
+def _detect(options: argparse.Namespace) -> int:
+    found = detect(Config(region=options.region))
+    print(json.dumps(found.to_dict(), indent=2) if options.json else found)
+    return 0
+
+
+def _runs(options: argparse.Namespace) -> int:
+    ledger = Ledger(options.ledger)
+    rows = ledger.runs()
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    if not rows:
+        print(f"no runs in {ledger.path}", file=sys.stderr)
+        return 0
+    head = ("run", "project", "name", "status", "started (UTC)", "time", "energy", "CO2e", "epochs")
+    _print_table(head, [_run_cells(row) for row in rows])
+    return 0
+
+
+def _run_cells(row: dict[str, Any]) -> list[str]:
+    return [
+        row["run_id"],
+        row["project"] or "",
+        row["name"] or "",
+        row["status"] or "",
+        (row["started_at"] or "")[:19].replace("T", " "),
+        format_duration(row["duration_s"] or 0.0),
+        format_energy(row["energy_j"]),
+        format_co2e(row["co2e_g"]),
+        str(row["epochs"]),
+    ]
+
+
+def _demo(options: argparse.Namespace) -> int:
+    config = Config(region=options.region, budget=options.budget, name=f"demo-{options.framework}")
+    train = _demo_of(options.framework)
+    options.out.mkdir(parents=True, exist_ok=True)
+    config = config.overridden(ledger=str(options.out / "fitprint.db"))
+    footprint, logs = train(options.out, options.epochs, config)
+    report = options.out / "report.html"
+    report.write_text(footprint.to_html(), encoding="utf-8")
+    if options.json:
+        print(footprint.to_json())
+        return 0
+    print(f"\n{footprint}\n")
+    _print_epochs(footprint)
+    print(f"\nReport:      {report}")
+    print(f"All runs:    fitprint runs --ledger {options.out / 'fitprint.db'}")
+    print(f"TensorBoard: tensorboard --logdir {logs}")
+    return 0
+
+
+def _demo_of(framework: str) -> Any:
+    demos: dict[str, EntryPoint] = {point.name: point for point in entry_points(group="fitprint.demos")}
+    try:
+        return demos[framework].load()
+    except (ImportError, KeyError) as error:
+        if isinstance(error, MissingExtraError):
+            raise
+        raise MissingExtraError(f"fitprint demo --framework {framework}", "demo") from error
+
+
+def _print_epochs(footprint: Footprint) -> None:
+    metric = next((name for name in ("val_acc", "val_accuracy") if any(name in e.metrics for e in footprint.epochs)), None)
+    rows = []
+    for epoch in footprint.epochs:
+        accuracy = epoch.metrics.get(metric) if metric else None
+        cells = [str(epoch.index), format_duration(epoch.duration_s), format_energy(epoch.energy_j), format_co2e(epoch.co2e_g)]
+        rows.append([*cells, "" if accuracy is None else f"{significant(100 * accuracy)} %"])
+    _print_table(("epoch", "time", "energy", "CO2e", metric or ""), rows)
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for title in head:
+        table.add_column(title, no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    wide = max(console.width, sum(max(len(cell) for cell in column) + 2 for column in zip(head, *rows, strict=True)))
+    Console(width=wide).print(table)
