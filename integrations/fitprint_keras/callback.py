@@ -156,7 +156,7 @@ class CarbonCallback(Callback):  # type: ignore[misc]  # Keras is not typed
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         batches = self._plan().batches
-        complete = batches is None or self._batches_begun >= batches or not self._stopping
+        complete = self._batches_begun >= batches if batches is not None else not self._stopping
         self._tracker.end_epoch(steps=self._steps() - self._first_step or None, complete=complete)
         own = {k: float(v) for k, v in (logs or {}).items() if isinstance(v, numbers.Real)}
         self._tracker.annotate(own)

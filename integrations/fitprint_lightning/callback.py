@@ -138,7 +138,7 @@ class CarbonCallback(LightningCallback):  # type: ignore[misc]  # the framework 
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         batches = self._schedule.batches
-        complete = batches is None or self._batches_done >= batches
+        complete = self._batches_done >= batches if batches is not None else not trainer.should_stop
         self._tracker.end_epoch(steps=trainer.global_step - self._first_step, complete=complete)
         if self._log and not _barebones(trainer):
             values = self._tracker.scalars()

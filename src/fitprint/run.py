@@ -149,7 +149,6 @@ class Run:
             self._cut()
             window, self._account.epoch = self._account.epoch, None
             self._account.leave("train")
-            complete = complete and not self.watch.should_stop
             record = self._close_window(window, self._epoch, steps, complete=complete)
             self.epochs.append(record)
             self._end_last_block()

@@ -78,7 +78,7 @@ class Unwrapped:
     cannot have drawn, adds nothing and leaves a gap: joules are neither invented nor negative.
     """
 
-    __slots__ = ("_power_since", "_raw", "counter", "gaps", "observed_ns", "power_w", "read_ns", "total")
+    __slots__ = ("_power_known", "_power_since", "_raw", "counter", "gaps", "observed_ns", "power_w", "read_ns", "total")
 
     def __init__(self, counter: Counter) -> None:
         self.counter = counter
@@ -89,6 +89,7 @@ class Unwrapped:
         self.power_w = 0.0
         self._raw: int | None = None
         self._power_since = (0, 0)
+        self._power_known = False
 
     def read(self, now_ns: int) -> None:
         """Read the counter once. A failing read changes nothing: the next good one catches up."""
@@ -124,10 +125,11 @@ class Unwrapped:
         self._update_power(now_ns)
 
     def _update_power(self, now_ns: int) -> None:
-        """Mean power since a mark that is moved up once it is old enough."""
+        """Mean power since a mark that is moved up once it is old enough; before the first, of what there is."""
         total, since_ns = self._power_since
         elapsed_s = (now_ns - since_ns) / NS_PER_S
-        if elapsed_s > 0:
+        if elapsed_s >= POWER_OVER_S or (elapsed_s > 0 and not self._power_known):
             self.power_w = (self.total - total) * self.counter.sensor.unit_j / elapsed_s
         if elapsed_s >= POWER_OVER_S:
             self._power_since = (self.total, now_ns)
+            self._power_known = True

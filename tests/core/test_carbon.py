@@ -1,0 +1,210 @@
+"""From a place to its grid, and from joules to grams with an interval."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from fitprint.assumption import Assumption
+from fitprint.carbon.equivalences import equivalent
+from fitprint.carbon.facility import node_factor_row, pue_row
+from fitprint.carbon.factors import Factors, Grams
+from fitprint.carbon.grid import find_region, spread, world
+from fitprint.carbon.intensity import Intensity, given_intensity, yearly_intensity
+from fitprint.carbon.place import Place, find_place
+from fitprint.energy import Energy
+from fitprint.errors import ConfigError
+from fitprint.sensors.counter import Sensor
+
+FRANCE = Place("FR", "France", "given by argument", certain=True)
+NOWHERE = Place("WORLD", "World", "unknown", certain=False)
+
+
+@pytest.fixture
+def etc(tmp_path):
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    return folder
+
+
+def energy(joules, low=0.0, high=0.0):
+    return Energy((Sensor("gpu:0", "gpu", "counter", 1.0, low, high, "test"),), (joules,), (10**9,), 10**9)
+
+
+def ratio(name, value, low, high):
+    return Assumption(name, value, low, high, "1", "test", None, "test")
+
+
+def intensity(value, low, high):
+    return Intensity(value, low, high, 2025, "test", "test")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("FR", "FR"),
+        ("fr", "FR"),
+        ("FRA", "FR"),
+        (" France ", "FR"),
+        ("united states", "US"),
+        ("GB", "GB"),
+        ("UK", "GB"),
+        ("uk", "GB"),
+        ("EL", "GR"),
+        ("England", "GB"),
+        ("world", "WORLD"),
+    ],
+)
+def test_a_region_is_found_by_either_code_by_name_and_by_alias(text, code):
+    assert find_region(text).code == code
+
+
+def test_a_region_comes_with_its_figure_year_and_source():
+    row = find_region("FR")
+    assert (row.name, row.g_per_kwh, row.year) == ("France", 41.44, 2025)
+    assert "Ember" in row.source
+    assert "lifecycle" in row.basis
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [("Grece", "Did you mean 'Greece'?"), ("DE-BY", "Did you mean 'DE'?"), ("uk-sct", "Did you mean 'GB'?")],
+)
+def test_an_unknown_region_is_refused_with_the_nearest_one(text, hint):
+    with pytest.raises(ConfigError, match=re.escape(hint)):
+        find_region(text)
+
+
+def test_a_short_code_that_does_not_exist_gets_no_guess():
+    with pytest.raises(ConfigError) as refused:
+        find_region("XX")
+    assert "Did you mean" not in str(refused.value)
+
+
+def test_a_region_that_was_set_beats_the_time_zone(etc):
+    place = find_place("uk", "environment", {"TZ": "Europe/Paris"}, etc)
+    assert place == Place("GB", "United Kingdom", "given by environment", certain=True)
+
+
+def test_the_time_zone_in_tz_is_a_guess_and_beats_the_machine(etc):
+    (etc / "timezone").write_text("Europe/Warsaw\n")
+    place = find_place(None, "", {"TZ": ":Europe/Paris"}, etc)
+    assert place == Place("FR", "France", "guessed from the time zone Europe/Paris", certain=False)
+
+
+def test_the_localtime_link_tells_the_time_zone_before_the_timezone_file(etc):
+    (etc / "localtime").symlink_to("../usr/share/zoneinfo/America/Argentina/Ushuaia")
+    (etc / "timezone").write_text("Europe/Paris\n")
+    place = find_place(None, "", {}, etc)
+    assert (place.code, place.certain) == ("AR", False)
+
+
+def test_the_timezone_file_is_read_where_localtime_is_no_link(etc):
+    (etc / "localtime").write_bytes(b"TZif2")
+    (etc / "timezone").write_text("Europe/Paris\n")
+    assert find_place(None, "", {"TZ": ""}, etc).found_by == "guessed from the time zone Europe/Paris"
+
+
+@pytest.mark.parametrize(
+    ("environ", "why"),
+    [
+        ({}, "time zone not set names no country"),
+        ({"TZ": "Etc/UTC"}, "time zone Etc/UTC names no country"),
+        ({"TZ": "Europe/Vaduz"}, "time zone Europe/Vaduz is in LI, for which there is no figure"),
+    ],
+)
+def test_an_unknown_place_is_the_world_and_says_why(environ, why, etc):
+    place = find_place(None, "", environ, etc)
+    assert (place.code, place.name, place.certain) == ("WORLD", "World", False)
+    assert place.found_by == f"unknown ({why}); the world average is used"
+
+
+def test_the_intensity_of_a_country_is_known_to_ten_percent():
+    found = yearly_intensity(FRANCE)
+    assert found.g_per_kwh == 41.44
+    assert found.low_g_per_kwh == pytest.approx(37.296)
+    assert found.high_g_per_kwh == pytest.approx(45.584)
+
+
+def test_not_knowing_the_place_means_the_world_average_within_the_range_of_nearly_all_countries():
+    found = yearly_intensity(NOWHERE)
+    assert found.g_per_kwh == world().g_per_kwh == 458.29
+    # 213 countries: 2.5 % of them, five, are left out at either end.
+    assert (found.low_g_per_kwh, found.high_g_per_kwh) == (24.7, 902.24)
+
+
+def test_a_narrower_share_of_countries_has_a_narrower_range():
+    (low, high), (lower, higher) = spread(0.5), spread(0.95)
+    assert lower < low < 458.29 < high < higher
+
+
+def test_a_given_intensity_has_no_interval_of_ours():
+    row = given_intensity(50, "argument").assumption()
+    assert (row.value, row.low, row.high, row.unit, row.source) == (50, 50, 50, "g/kWh", "given by argument")
+
+
+@pytest.mark.parametrize(("make", "name", "high"), [(pue_row, "pue", 1.54), (node_factor_row, "node_factor", 1.5)])
+def test_a_factor_that_nobody_set_is_one_with_room_above(make, name, high):
+    row = make(None, "default")
+    assert (row.name, row.value, row.low, row.high, row.unit, row.source) == (name, 1, 1, high, "1", "default")
+    assert row.basis.startswith("not set: 1.0")
+
+
+@pytest.mark.parametrize("make", [pue_row, node_factor_row])
+def test_a_factor_that_was_set_is_taken_as_exact(make):
+    row = make(1.2, "pyproject.toml")
+    assert (row.value, row.low, row.high, row.source) == (1.2, 1.2, 1.2, "given by pyproject.toml")
+
+
+def test_grams_are_energy_times_node_factor_times_pue_times_intensity():
+    factors = Factors(FRANCE, given_intensity(400, "argument"), pue_row(1.2, "argument"), node_factor_row(1.25, "argument"))
+    two_kwh = energy(7_200_000)
+    grams = factors.grams(two_kwh)
+    assert factors.facility_kwh(two_kwh) == pytest.approx(3.0)
+    assert factors.g_per_j == pytest.approx(600 / 3_600_000)
+    assert (grams.central, grams.low, grams.high) == pytest.approx((1_200, 1_200, 1_200))
+
+
+def test_relative_half_widths_add_in_quadrature_on_each_side_apart():
+    # Below: energy 30 %, intensity 40 % -> 50 %. Above: 20 %, 40 %, 50 % and 60 % -> 90 %.
+    factors = Factors(FRANCE, intensity(400, 240, 560), ratio("pue", 1.2, 1.2, 1.8), ratio("node_factor", 1.25, 1.25, 2.0))
+    grams = factors.grams(energy(7_200_000, low=0.3, high=0.2))
+    assert (grams.central, grams.low, grams.high) == pytest.approx((1_200, 600, 2_280))
+
+
+def test_the_lower_end_is_never_below_zero():
+    factors = Factors(FRANCE, intensity(400, 40, 400), pue_row(1, "argument"), node_factor_row(1, "argument"))
+    grams = factors.grams(energy(3_600_000, low=0.9))
+    assert (grams.central, grams.low) == (pytest.approx(400), 0)
+
+
+@pytest.mark.parametrize("joules", [0, -5])
+def test_no_energy_is_no_grams(joules):
+    factors = Factors(FRANCE, yearly_intensity(FRANCE), pue_row(None, ""), node_factor_row(None, ""))
+    assert factors.grams(energy(joules)) == Grams(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("place", [FRANCE, NOWHERE])
+@pytest.mark.parametrize("given", [None, 1.3])
+def test_every_assumption_has_a_source_and_a_basis(place, given):
+    electricity = yearly_intensity(place) if given is None else given_intensity(given, "argument")
+    rows = Factors(place, electricity, pue_row(given, "argument"), node_factor_row(given, "argument")).assumptions()
+    assert [row.name for row in rows] == ["region", "intensity", "pue", "node_factor"]
+    assert all(row.source and row.basis for row in rows)
+    assert rows[0].value == place.code
+
+
+@pytest.mark.parametrize(
+    ("grams", "text"),
+    [
+        (0.0, "less than a tenth of one smartphone charge"),
+        (12.4, "as much as 1 smartphone charge"),
+        (6.2, "as much as 0.5 smartphone charges"),
+        (250, "as much as 1.5 km in a petrol car"),
+        (50_000, "as much as 1 flight from Paris to London"),
+        (42_900_000, "as much as 10 years of driving a petrol car"),
+    ],
+)
+def test_grams_are_compared_with_the_largest_activity_of_which_they_are_a_tenth(grams, text):
+    assert equivalent(grams) == text

@@ -1,0 +1,69 @@
+"""NVML through nvidia-ml-py and a driver whose truth is known."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+import fitprint
+from fitprint.sensors.probe import probe
+
+# The counter is brought up to date every 100 ms: a window's ends are each off by at most one tick.
+TICK_S = 0.1
+
+
+def test_the_energy_counter_of_a_board_is_found(gpu):
+    assert [c.sensor.id for c in probe(("gpu",)).counters] == ["gpu:GPU-000000a0-0000-0000-0000-000000000000"]
+
+
+def test_the_energy_of_a_window_is_the_drivers_own(gpu):
+    gpu.set_watts(400.0)
+    with fitprint.Meter(probe(("gpu",)).counters) as meter:
+        before, truth = meter.snapshot(), gpu.joules()
+        time.sleep(0.55)
+        energy, truth = meter.between(before, meter.snapshot()), gpu.joules() - truth
+    assert energy.joules == pytest.approx(truth, abs=400.0 * TICK_S + 1)
+    assert energy.measured_fraction == 1.0
+
+
+def test_only_the_visible_boards_are_counted(gpu, monkeypatch):
+    gpu.set_boards(3, 50.0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-000000a0")
+    assert [c.sensor.id[:16] for c in probe(("gpu",)).counters] == ["gpu:GPU-000000a2", "gpu:GPU-000000a0"]
+
+
+def test_an_empty_list_of_visible_devices_counts_none(gpu, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    sensors = probe(("gpu",))
+    assert sensors.counters == ()
+    assert "no board visible" in sensors.absent[0].reason
+
+
+def test_a_lost_board_costs_coverage_and_not_the_run(gpu):
+    with fitprint.Tracker(ledger="off", config=fitprint.Config(parts=["gpu"])) as tracker:
+        for index in tracker.epochs(range(2)):
+            gpu.lose(lost=index == 1)
+            time.sleep(0.2)
+    footprint = tracker.footprint
+    assert footprint.status == "completed"
+    assert 0 < footprint.coverage < 0.8
+    assert footprint.epochs[0].energy_j > 0
+
+
+def test_a_board_without_an_energy_counter_is_named_first_in_the_summary(gpu, monkeypatch):
+    monkeypatch.setenv("FAKE_NVML_UNSUPPORTED", "0")
+    with fitprint.Tracker(ledger="off") as tracker:
+        pass
+    assert "gpu" not in tracker.footprint.by_part
+    assert str(tracker.footprint).startswith("NOT COUNTED: Fake GPU 0")
+
+
+def test_detect_finds_the_boards_of_a_driver_on_the_library_path(fake_nvml_library):
+    environ = {**os.environ, "LD_LIBRARY_PATH": str(fake_nvml_library.parent), "FAKE_NVML_WATTS": "250,300"}
+    command = [sys.executable, "-m", "fitprint", "detect", "--json"]
+    out = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert out.count('"part": "gpu"') == 2
