@@ -158,6 +158,13 @@ class Run:
                 self._after_epoch(record)
             self._epoch_end_j = self._energy_j
 
+    def cut_short(self) -> None:
+        """The last epoch turned out to have been left by an exception."""
+        with self._lock:
+            if self.epochs:
+                self.epochs[-1] = dataclasses.replace(self.epochs[-1], complete=False)
+                self._emit("epoch", self._progress(), position=self._epochs_done - 1, epoch=self.epochs[-1])
+
     def ask(self) -> None:
         """Ask the budgets whether an epoch may begin; a resumed run may have nothing left."""
         with self._lock:

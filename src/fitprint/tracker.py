@@ -89,6 +89,7 @@ class Tracker:
         self._run: Run | None = None
         self._final: Footprint | None = None
         self._broken = False
+        self._left_loop = False
 
     # ---- start and end
 
@@ -122,6 +123,8 @@ class Tracker:
         return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._left_loop:
+            self._safely(lambda run: run.cut_short(), None)
         self.close(status_of(kind))
 
     # ---- epochs and phases
@@ -148,11 +151,13 @@ class Tracker:
             index: Its number, from 0.
             schedule: What is planned, if anything is known.
         """
+        self._left_loop = False
         self.begin_epoch(index, schedule or Schedule(batches=1))
         try:
             yield
-        except GeneratorExit:
+        except GeneratorExit:  # a break, or an exception in the loop's body: only __exit__ can tell
             self.end_epoch()
+            self._left_loop = True
             raise
         except BaseException:
             self.end_epoch(complete=False)

@@ -10,7 +10,7 @@ from fitprint.assumption import Assumption
 from fitprint.carbon.equivalences import equivalent
 from fitprint.carbon.facility import node_factor_row, pue_row
 from fitprint.carbon.factors import Factors, Grams
-from fitprint.carbon.grid import find_region, spread, world
+from fitprint.carbon.grid import find_region, world
 from fitprint.carbon.intensity import Intensity, given_intensity, yearly_intensity
 from fitprint.carbon.place import Place, find_place
 from fitprint.energy import Energy
@@ -19,13 +19,6 @@ from fitprint.sensors.counter import Sensor
 
 FRANCE = Place("FR", "France", "given by argument", certain=True)
 NOWHERE = Place("WORLD", "World", "unknown", certain=False)
-
-
-@pytest.fixture
-def etc(tmp_path):
-    folder = tmp_path / "etc"
-    folder.mkdir()
-    return folder
 
 
 def energy(joules, low=0.0, high=0.0):
@@ -40,23 +33,13 @@ def intensity(value, low, high):
     return Intensity(value, low, high, 2025, "test", "test")
 
 
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("FR", "FR"),
-        ("fr", "FR"),
-        ("FRA", "FR"),
-        (" France ", "FR"),
-        ("united states", "US"),
-        ("GB", "GB"),
-        ("UK", "GB"),
-        ("uk", "GB"),
-        ("EL", "GR"),
-        ("England", "GB"),
-        ("world", "WORLD"),
-    ],
-)
-def test_a_region_is_found_by_either_code_by_name_and_by_alias(text, code):
+@pytest.mark.parametrize("text", ["FR", "fr", "FRA", " France "])
+def test_a_region_is_found_by_either_code_and_by_name(text):
+    assert find_region(text).code == "FR"
+
+
+@pytest.mark.parametrize(("text", "code"), [("UK", "GB"), ("uk", "GB"), ("England", "GB"), ("EL", "GR")])
+def test_a_code_that_people_write_instead_is_understood(text, code):
     assert find_region(text).code == code
 
 
@@ -82,28 +65,28 @@ def test_a_short_code_that_does_not_exist_gets_no_guess():
     assert "Did you mean" not in str(refused.value)
 
 
-def test_a_region_that_was_set_beats_the_time_zone(etc):
-    place = find_place("uk", "environment", {"TZ": "Europe/Paris"}, etc)
+def test_a_region_that_was_set_beats_the_time_zone(tmp_path):
+    place = find_place("uk", "environment", {"TZ": "Europe/Paris"}, tmp_path)
     assert place == Place("GB", "United Kingdom", "given by environment", certain=True)
 
 
-def test_the_time_zone_in_tz_is_a_guess_and_beats_the_machine(etc):
-    (etc / "timezone").write_text("Europe/Warsaw\n")
-    place = find_place(None, "", {"TZ": ":Europe/Paris"}, etc)
+def test_the_time_zone_in_tz_is_a_guess_and_beats_the_machine(tmp_path):
+    (tmp_path / "timezone").write_text("Europe/Warsaw\n")
+    place = find_place(None, "", {"TZ": ":Europe/Paris"}, tmp_path)
     assert place == Place("FR", "France", "guessed from the time zone Europe/Paris", certain=False)
 
 
-def test_the_localtime_link_tells_the_time_zone_before_the_timezone_file(etc):
-    (etc / "localtime").symlink_to("../usr/share/zoneinfo/America/Argentina/Ushuaia")
-    (etc / "timezone").write_text("Europe/Paris\n")
-    place = find_place(None, "", {}, etc)
+def test_the_localtime_link_tells_the_time_zone_before_the_timezone_file(tmp_path):
+    (tmp_path / "localtime").symlink_to("../usr/share/zoneinfo/America/Argentina/Ushuaia")
+    (tmp_path / "timezone").write_text("Europe/Paris\n")
+    place = find_place(None, "", {}, tmp_path)
     assert (place.code, place.certain) == ("AR", False)
 
 
-def test_the_timezone_file_is_read_where_localtime_is_no_link(etc):
-    (etc / "localtime").write_bytes(b"TZif2")
-    (etc / "timezone").write_text("Europe/Paris\n")
-    assert find_place(None, "", {"TZ": ""}, etc).found_by == "guessed from the time zone Europe/Paris"
+def test_the_timezone_file_is_read_where_localtime_is_no_link(tmp_path):
+    (tmp_path / "localtime").write_bytes(b"TZif2")
+    (tmp_path / "timezone").write_text("Europe/Paris\n")
+    assert find_place(None, "", {"TZ": ""}, tmp_path).found_by == "guessed from the time zone Europe/Paris"
 
 
 @pytest.mark.parametrize(
@@ -114,8 +97,8 @@ def test_the_timezone_file_is_read_where_localtime_is_no_link(etc):
         ({"TZ": "Europe/Vaduz"}, "time zone Europe/Vaduz is in LI, for which there is no figure"),
     ],
 )
-def test_an_unknown_place_is_the_world_and_says_why(environ, why, etc):
-    place = find_place(None, "", environ, etc)
+def test_an_unknown_place_is_the_world_and_says_why(environ, why, tmp_path):
+    place = find_place(None, "", environ, tmp_path)
     assert (place.code, place.name, place.certain) == ("WORLD", "World", False)
     assert place.found_by == f"unknown ({why}); the world average is used"
 
@@ -132,11 +115,6 @@ def test_not_knowing_the_place_means_the_world_average_within_the_range_of_nearl
     assert found.g_per_kwh == world().g_per_kwh == 458.29
     # 213 countries: 2.5 % of them, five, are left out at either end.
     assert (found.low_g_per_kwh, found.high_g_per_kwh) == (24.7, 902.24)
-
-
-def test_a_narrower_share_of_countries_has_a_narrower_range():
-    (low, high), (lower, higher) = spread(0.5), spread(0.95)
-    assert lower < low < 458.29 < high < higher
 
 
 def test_a_given_intensity_has_no_interval_of_ours():
@@ -158,7 +136,7 @@ def test_a_factor_that_was_set_is_taken_as_exact(make):
 
 
 def test_grams_are_energy_times_node_factor_times_pue_times_intensity():
-    factors = Factors(FRANCE, given_intensity(400, "argument"), pue_row(1.2, "argument"), node_factor_row(1.25, "argument"))
+    factors = Factors(FRANCE, given_intensity(400, "you"), pue_row(1.2, "you"), node_factor_row(1.25, "you"))
     two_kwh = energy(7_200_000)
     grams = factors.grams(two_kwh)
     assert factors.facility_kwh(two_kwh) == pytest.approx(3.0)
@@ -168,7 +146,8 @@ def test_grams_are_energy_times_node_factor_times_pue_times_intensity():
 
 def test_relative_half_widths_add_in_quadrature_on_each_side_apart():
     # Below: energy 30 %, intensity 40 % -> 50 %. Above: 20 %, 40 %, 50 % and 60 % -> 90 %.
-    factors = Factors(FRANCE, intensity(400, 240, 560), ratio("pue", 1.2, 1.2, 1.8), ratio("node_factor", 1.25, 1.25, 2.0))
+    pue, node_factor = ratio("pue", 1.2, 1.2, 1.8), ratio("node_factor", 1.25, 1.25, 2.0)
+    factors = Factors(FRANCE, intensity(400, 240, 560), pue, node_factor)
     grams = factors.grams(energy(7_200_000, low=0.3, high=0.2))
     assert (grams.central, grams.low, grams.high) == pytest.approx((1_200, 600, 2_280))
 
@@ -200,9 +179,8 @@ def test_every_assumption_has_a_source_and_a_basis(place, given):
     [
         (0.0, "less than a tenth of one smartphone charge"),
         (12.4, "as much as 1 smartphone charge"),
-        (6.2, "as much as 0.5 smartphone charges"),
         (250, "as much as 1.5 km in a petrol car"),
-        (50_000, "as much as 1 flight from Paris to London"),
+        (20_000, "as much as 0.4 flights from Paris to London"),
         (42_900_000, "as much as 10 years of driving a petrol car"),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_misspelt_unit_is_refused_with_the_fix_in_the_message(text, fix):
         parse_quantity(text)
 
 
-@pytest.mark.parametrize("text", ["", "5", "kg", "1,5 kg", "1_000 g", "2 kg.", "nan kg", "inf g", "two kg", "2 kg CO2e"])
+@pytest.mark.parametrize("text", ["", "5", "kg", "1,5 kg", "1_000 g", "2 kg.", "nan kg", "inf g", "two kg", "2 kg CO2"])
 def test_text_that_is_not_one_number_and_one_unit_is_refused_with_an_example(text):
     with pytest.raises(ConfigError, match="such as '250 g'"):
         parse_quantity(text)

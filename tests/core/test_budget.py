@@ -1,0 +1,150 @@
+"""Budgets and their arithmetic, without clocks or sensors."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fitprint.budget import Budget, Pace, Schedule, Spent, Watch
+from fitprint.errors import ConfigError
+
+
+def spent(energy_j, g_per_j=1e-3):
+    grams = energy_j * g_per_j
+    return Spent(energy_j, grams, 0.9 * grams, 1.1 * grams, g_per_j)
+
+
+def pace_of(*epochs):
+    pace = Pace()
+    for joules in epochs:
+        pace.epoch(joules)
+    return pace
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"limit": 0.5}, "A bare number has no unit"),
+        ({"limit": "2kgs"}, "Did you mean '2 kg'"),
+        ({"limit": "-3 g"}, "more than zero"),
+        ({"limit": "5 g", "scope": "project"}, "not available yet"),
+        ({"limit": "5 g", "check": 0}, "from 1 up"),
+        ({"limit": "5 g", "check": "epochs"}, "Did you mean 'epoch'"),
+        ({"limit": "5 g", "on_exceed": "halt"}, "'stop', 'warn' or a callable"),
+        ({"limit": "5 g", "warn_at": 1.5}, "at most 1"),
+        ({"limit": "5 g", "min_epochs": -1}, "from 0 up"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_refused_with_the_way_to_mend_it(options, message):
+    with pytest.raises(ConfigError, match=message):
+        Budget(**options)
+
+
+def test_several_budgets_may_be_text_or_objects():
+    assert [b.limit for b in Budget.several(["1 kg", Budget("2 kWh")])] == ["1 kg", "2 kWh"]
+    assert Budget.several(None) == ()
+
+
+def test_a_warm_up_epoch_is_forgotten_once_two_others_are_known():
+    assert pace_of(300, 100, 100).next_epoch().mean == 100
+
+
+def test_one_epoch_is_expected_to_repeat_with_a_margin():
+    expected = pace_of(100).next_epoch()
+    assert (expected.mean, expected.upper) == (100, pytest.approx(110))
+
+
+@given(st.lists(st.floats(1, 1e6), min_size=1, max_size=30))
+def test_the_upper_bound_is_never_below_the_mean_nor_far_above_the_dearest(epochs):
+    expected = pace_of(*epochs).next_epoch()
+    assert expected.mean * (1 - 1e-9) <= expected.upper <= 1.1 * max(epochs) * (1 + 1e-9)
+
+
+def test_the_bound_follows_epochs_that_grow():
+    assert pace_of(100, 110, 120, 130, 140).next_epoch().upper >= 140
+
+
+def test_closing_keeps_the_dearest_of_the_last_validations():
+    pace = pace_of(100)
+    for joules in (10.0, 30.0, 20.0):
+        pace.validation(joules)
+    assert pace.closing(80.0, 10, 0.0, Schedule()) == pytest.approx(33.0)
+
+
+def test_before_the_first_validation_each_of_its_batches_counts_as_a_training_batch():
+    assert Pace().closing(80.0, 10, 0.0, Schedule(validation_batches=3)) == pytest.approx(24.0)
+
+
+def test_a_validation_of_unknown_length_is_assumed_a_fifth_of_the_training():
+    assert Pace().closing(100.0, 10, 0.0, Schedule()) == pytest.approx(20.0)
+
+
+def test_ending_keeps_the_dearest_gap_between_epochs():
+    pace = pace_of(100)
+    pace.gap(7.0)
+    assert pace.ending(power_w=10.0) == 7.0
+    assert pace.ending(power_w=200.0) == pytest.approx(20.0)
+
+
+def watch(*budgets):
+    said = []
+    return Watch(Budget.several(list(budgets)), said.append), said
+
+
+def test_an_epoch_that_would_not_fit_is_not_begun():
+    w, said = watch("1000 J")
+    w.before(spent(800), pace_of(300, 300, 300), epochs_done=3, power_w=0)
+    assert w.should_stop
+    assert "before epoch 3" in said[-1]
+
+
+def test_an_epoch_that_fits_is_begun():
+    w, _ = watch("1000 J")
+    w.before(spent(700), pace_of(280, 280, 280), epochs_done=3, power_w=0)
+    assert not w.should_stop
+
+
+def test_inside_an_epoch_the_closing_work_is_kept_back():
+    w, _ = watch("1000 J")
+    w.inside_epoch(spent(900), 10.0, 85.0, epochs_done=1)
+    assert not w.should_stop
+    w.inside_epoch(spent(910), 10.0, 85.0, epochs_done=1)
+    assert w.should_stop
+
+
+def test_the_decision_is_made_once_and_kept():
+    w, said = watch("1000 J")
+    w.before(spent(1000), pace_of(10), epochs_done=1, power_w=0)
+    first = w.decision
+    w.before(spent(2000), pace_of(10), epochs_done=2, power_w=0)
+    assert w.decision is first
+    assert sum("Stopped" in sentence for sentence in said) == 1
+
+
+def test_the_interval_of_looks_costs_at_most_a_hundredth_of_what_is_left():
+    w, _ = watch("1000 J")
+    assert w.batches_to_next_look(spent(0), per_batch_j=1.0) == 10
+    assert w.batches_to_next_look(spent(900), per_batch_j=1.0) == 1
+    assert w.batches_to_next_look(spent(0), per_batch_j=0.0) == 1
+
+
+def test_check_by_batches_looks_at_least_so_often():
+    w, _ = watch(Budget("1000 J", check=4))
+    assert w.batches_to_next_look(spent(0), per_batch_j=1.0) == 4
+    assert w.batches_to_next_look(spent(950), per_batch_j=1.0) == 1
+
+
+def test_the_budget_nearest_its_limit_is_the_one_shown():
+    w, _ = watch("1 kg", "1000 J")
+    budget, share = w.nearest(spent(500))
+    assert (budget.limit, share) == ("1000 J", 0.5)
+
+
+def test_a_mass_is_stopped_by_grams_and_an_energy_by_joules():
+    grams, _ = watch("0.5 g")
+    joules, _ = watch("1000 J")
+    for w in (grams, joules):
+        w.before(spent(500), pace_of(1), epochs_done=1, power_w=0)
+    assert grams.should_stop
+    assert not joules.should_stop

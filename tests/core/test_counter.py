@@ -1,0 +1,161 @@
+"""Unwrapped: raw readings become a total that is exact, never invented and never negative."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fitprint.clock import NS_PER_S
+from fitprint.sensors.counter import Unwrapped
+from fitprint.testing import FakeClock, ScriptedCounter
+
+MODULUS_MJ = 1_000_000
+SEGMENTS = st.tuples(st.integers(0, 400), st.integers(1, 2_000), st.booleans())  # watts, milliseconds, read afterwards
+
+
+def watched(**options) -> tuple[FakeClock, ScriptedCounter, Unwrapped]:
+    """A counter that has been read once."""
+    clock = FakeClock()
+    counter = ScriptedCounter(clock, **options)
+    unwrapped = Unwrapped(counter)
+    unwrapped.read(clock.monotonic_ns())
+    return clock, counter, unwrapped
+
+
+def read_after(seconds: float, clock: FakeClock, unwrapped: Unwrapped) -> None:
+    clock.advance(seconds)
+    unwrapped.read(clock.monotonic_ns())
+
+
+@settings(max_examples=100)
+@given(trace=st.lists(SEGMENTS, min_size=1, max_size=60), offset_mj=st.integers(0, MODULUS_MJ))
+def test_the_total_is_the_truth_for_any_power_and_any_reads_denser_than_a_wrap(trace, offset_mj):
+    clock = FakeClock()
+    counter = ScriptedCounter(clock, modulus=MODULUS_MJ, p_max_w=400.0)
+    counter.add(offset_mj / 1000)
+    unwrapped = Unwrapped(counter)
+    unwrapped.read(clock.monotonic_ns())
+    unread_mj = 0
+    for watts, milliseconds, read in trace:
+        if unread_mj + watts * milliseconds >= MODULUS_MJ:
+            read_after(0.0, clock, unwrapped)
+            unread_mj = 0
+        counter.watts = float(watts)
+        clock.advance(milliseconds / 1000)
+        unread_mj += watts * milliseconds
+        if read:
+            read_after(0.0, clock, unwrapped)
+            unread_mj = 0
+    read_after(0.0, clock, unwrapped)
+
+    assert unwrapped.total == sum(watts * milliseconds for watts, milliseconds, _ in trace)
+    assert unwrapped.observed_ns == sum(milliseconds for _, milliseconds, _ in trace) * 1_000_000
+    assert unwrapped.gaps == []
+
+
+def test_a_wrap_between_two_reads_is_counted():
+    clock, _, unwrapped = watched(watts=700.0, modulus=MODULUS_MJ)
+    for _ in range(100):
+        read_after(1.0, clock, unwrapped)
+    assert unwrapped.total == 70 * MODULUS_MJ
+
+
+def test_the_first_reading_is_the_zero():
+    clock = FakeClock()
+    counter = ScriptedCounter(clock)
+    counter.add(5_000.0)
+    unwrapped = Unwrapped(counter)
+    unwrapped.read(clock.monotonic_ns())
+    assert (unwrapped.total, unwrapped.observed_ns) == (0, 0)
+
+
+def test_a_decrease_without_modulus_adds_nothing_and_leaves_a_gap():
+    clock, counter, unwrapped = watched(watts=0.0)
+    counter.add(50.0)
+    read_after(1.0, clock, unwrapped)
+    before_ns = clock.monotonic_ns()
+    counter.add(-50.0)
+    read_after(2.0, clock, unwrapped)
+
+    assert unwrapped.total == 50_000
+    assert unwrapped.gaps == [(before_ns, before_ns + 2 * NS_PER_S)]
+    assert unwrapped.observed_ns == 1 * NS_PER_S
+
+
+def test_counting_goes_on_after_a_reset():
+    clock, counter, unwrapped = watched(watts=100.0)
+    read_after(1.0, clock, unwrapped)
+    counter.add(-100.0)
+    read_after(0.5, clock, unwrapped)
+    read_after(3.0, clock, unwrapped)
+    assert unwrapped.total == 100_000 + 300_000
+
+
+@pytest.mark.parametrize("modulus", [None, 10**12])
+def test_an_impossible_jump_adds_nothing_and_leaves_a_gap(modulus):
+    clock, counter, unwrapped = watched(watts=0.0, p_max_w=300.0, modulus=modulus)
+    counter.add(1_000_000.0)
+    read_after(1.0, clock, unwrapped)
+    assert unwrapped.total == 0
+    assert len(unwrapped.gaps) == 1
+    assert unwrapped.observed_ns == 0
+
+
+def test_a_reset_that_looks_like_an_impossible_wrap_adds_nothing():
+    clock, counter, unwrapped = watched(watts=0.0, p_max_w=300.0, modulus=MODULUS_MJ)
+    counter.add(250.0)
+    read_after(1.0, clock, unwrapped)
+    counter.add(-250.0)
+    read_after(0.1, clock, unwrapped)
+    assert unwrapped.total == 250_000
+    assert len(unwrapped.gaps) == 1
+
+
+def test_a_failing_read_changes_nothing_and_the_next_good_one_catches_up():
+    clock, counter, unwrapped = watched(watts=100.0)
+    read_after(1.0, clock, unwrapped)
+    counter.fails = True
+    read_after(4.0, clock, unwrapped)
+    assert (unwrapped.total, unwrapped.observed_ns, unwrapped.gaps) == (100_000, NS_PER_S, [])
+
+    counter.fails = False
+    read_after(1.0, clock, unwrapped)
+    assert (unwrapped.total, unwrapped.observed_ns, unwrapped.gaps) == (600_000, 6 * NS_PER_S, [])
+
+
+@settings(max_examples=100)
+@given(
+    readings=st.lists(st.tuples(st.integers(-(2**65), 2**65), st.integers(0, 60_000)), max_size=30),
+    modulus=st.none() | st.integers(1, 2**64),
+)
+def test_garbage_never_makes_energy_negative_or_more_than_the_hardware_could_draw(readings, modulus):
+    p_max_w = 500.0
+    unwrapped = Unwrapped(ScriptedCounter(FakeClock(), modulus=modulus, p_max_w=p_max_w))
+    now_ns, totals = 0, [0]
+    for raw, milliseconds in readings:
+        now_ns += milliseconds * 1_000_000
+        unwrapped.advance(raw, now_ns)
+        totals.append(unwrapped.total)
+    assert totals == sorted(totals)
+    assert unwrapped.total * 1e-3 <= p_max_w * (1.5 * now_ns / NS_PER_S + len(readings)) * (1 + 1e-9)
+    assert unwrapped.unseen_j(now_ns + NS_PER_S) >= 0
+
+
+def test_what_is_unseen_is_the_age_of_the_reading_times_the_recent_power():
+    clock, _, unwrapped = watched(watts=100.0)
+    read_after(10.0, clock, unwrapped)
+    assert unwrapped.power_w == pytest.approx(100.0)
+    assert unwrapped.unseen_j(clock.monotonic_ns() + 3 * NS_PER_S) == pytest.approx(300.0)
+
+
+def test_power_follows_a_change_of_load():
+    clock, counter, unwrapped = watched(watts=400.0)
+    read_after(10.0, clock, unwrapped)
+    counter.watts = 50.0
+    read_after(2.0, clock, unwrapped)
+    assert unwrapped.power_w == pytest.approx(50.0)
+
+
+def test_nothing_is_unseen_before_the_first_reading():
+    assert Unwrapped(ScriptedCounter(FakeClock())).unseen_j(5 * NS_PER_S) == 0.0

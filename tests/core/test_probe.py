@@ -1,0 +1,154 @@
+"""Probing: hardware first, the model where there is none, a reason for everything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fitprint.sensors.probe import Sensors, Surroundings, probe
+from fitprint.testing import FakeClock, FakePowercap
+
+CPUINFO = "processor\t: 0\nmodel name\t: Intel(R) Core(TM) i7-8700K CPU @ 3.70GHz\n"
+ENERGY_UNSUPPORTED = "no energy counter"
+
+
+class Nvml:
+    """Boards by name and energy in mJ; an energy of ENERGY_UNSUPPORTED raises; no boards at all: no driver."""
+
+    class NVMLError(Exception):
+        """What the driver's functions raise."""
+
+    def __init__(self, boards: dict[str, int | str] | None) -> None:
+        self.boards = None if boards is None else list(boards.items())
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        if self.boards is None:
+            raise self.NVMLError("NVML Shared Library Not Found")
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return len(self.boards)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        return index
+
+    def nvmlDeviceGetUUID(self, handle: int) -> str:  # noqa: N802
+        return f"GPU-{handle}"
+
+    def nvmlDeviceGetName(self, handle: int) -> str:  # noqa: N802
+        return self.boards[handle][0]
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: int) -> int:  # noqa: N802
+        energy = self.boards[handle][1]
+        if energy == ENERGY_UNSUPPORTED:
+            raise self.NVMLError("Not Supported")
+        return energy
+
+
+H100 = {"NVIDIA H100": 5_000}
+
+
+@pytest.fixture
+def look(tmp_path):
+    """A function that probes a fake machine; what it opened is closed afterwards."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cpuinfo").write_text(CPUINFO)
+    (tmp_path / "proc" / "meminfo").write_text("MemTotal: 16000000 kB\n")
+    (tmp_path / "proc" / "stat").write_text("cpu  100 0 0 0 0 0 0 0 0 0\n")
+    outcomes = []
+
+    def run(boards: dict[str, int | str] | None = None, environ: dict[str, str] | None = None, **options) -> Sensors:
+        around = Surroundings(tmp_path / "sys", tmp_path / "proc", environ or {}, FakeClock(), lambda: Nvml(boards))
+        outcomes.append(probe(around=around, **options))
+        return outcomes[-1]
+
+    yield run
+    for sensors in outcomes:
+        sensors.close()
+
+
+def with_rapl(tmp_path: Path, *, dram: bool = True) -> None:
+    powercap = FakePowercap(tmp_path / "sys")
+    powercap.add_zone("intel-rapl:0", "package-0")
+    if dram:
+        powercap.add_zone("intel-rapl:0:0", "dram")
+
+
+def ids(sensors: Sensors) -> list[str]:
+    return [counter.sensor.id for counter in sensors.counters]
+
+
+def open_files(root: Path) -> int:
+    return sum(fd.resolve().is_relative_to(root) for fd in Path("/proc/self/fd").iterdir())
+
+
+def test_where_everything_has_a_counter_nothing_is_modelled(tmp_path, look):
+    with_rapl(tmp_path)
+    sensors = look(H100)
+    assert ids(sensors) == ["gpu:GPU-0", "cpu:package-0", "dram:package-0-dram"]
+    assert (sensors.assumptions, sensors.absent, sensors.uncounted) == ((), (), ())
+    assert sensors.counters[0].read() == 5_000
+
+
+def test_rapl_without_dram_leaves_only_dram_to_the_model(tmp_path, look):
+    with_rapl(tmp_path, dram=False)
+    sensors = look(H100)
+    assert ids(sensors) == ["gpu:GPU-0", "cpu:package-0", "dram:modelled"]
+    assert [row.name for row in sensors.assumptions] == ["dram_w_per_gb"]
+
+
+def test_without_rapl_cpu_and_dram_are_modelled_and_the_reason_is_kept(look):
+    sensors = look(H100)
+    assert ids(sensors) == ["gpu:GPU-0", "cpu:modelled", "dram:modelled"]
+    assert [absent.source for absent in sensors.absent] == ["RAPL (powercap)"]
+    assert sensors.uncounted == ()
+
+
+def test_the_gpu_alone_opens_nothing_else(tmp_path, look):
+    with_rapl(tmp_path)
+    sensors = look(H100, parts=("gpu",))
+    assert ids(sensors) == ["gpu:GPU-0"]
+    assert sensors.absent == ()
+    assert open_files(tmp_path) == 0
+
+
+@pytest.mark.parametrize(("part", "sensor_id"), [("cpu", "cpu:package-0"), ("dram", "dram:package-0-dram")])
+def test_a_zone_that_is_not_wanted_is_closed_again(tmp_path, look, part, sensor_id):
+    with_rapl(tmp_path)
+    assert ids(look(parts=(part,))) == [sensor_id]
+    assert open_files(tmp_path) == 1
+
+
+def test_the_driver_is_left_alone_where_no_gpu_is_wanted(tmp_path):
+    around = Surroundings(tmp_path, tmp_path, {}, FakeClock(), lambda: pytest.fail("NVML was loaded"))
+    sensors = probe(("cpu", "dram"), around)
+    assert sensors.uncounted == ("the CPU", "the memory")
+
+
+def test_a_board_without_energy_counter_is_named_as_uncounted(look):
+    sensors = look({"Tesla K80": ENERGY_UNSUPPORTED, **H100}, parts=("gpu",))
+    assert ids(sensors) == ["gpu:GPU-1"]
+    assert sensors.uncounted == ("Tesla K80",)
+    assert "Not Supported" in sensors.absent[0].reason
+
+
+def test_no_driver_is_absent_with_reason_and_remedy(look):
+    sensors = look(boards=None, parts=("gpu",))
+    (absent,) = sensors.absent
+    assert sensors.counters == ()
+    assert absent.source == "NVML total energy counter"
+    assert "no NVIDIA driver answers here (NVML Shared Library Not Found)" in absent.reason
+    assert "--gpus all" in absent.remedy
+
+
+def test_a_driver_without_boards_is_absent_with_reason(look):
+    assert [absent.reason for absent in look({}, parts=("gpu",)).absent] == ["the driver lists no board"]
+
+
+def test_only_visible_boards_are_counted(look):
+    boards = {"first": 1, "second": 2, "third": 3}
+    sensors = look(boards, {"CUDA_VISIBLE_DEVICES": "2,0"}, parts=("gpu",))
+    assert ids(sensors) == ["gpu:GPU-2", "gpu:GPU-0"]
+    hidden = look(boards, {"CUDA_VISIBLE_DEVICES": ""}, parts=("gpu",))
+    assert hidden.counters == ()
+    assert "CUDA_VISIBLE_DEVICES" in hidden.absent[0].reason

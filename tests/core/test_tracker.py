@@ -1,0 +1,391 @@
+"""The tracker on scripted hardware: every joule is known."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+
+import pytest
+
+from fitprint import Budget, Config, Tracker, track
+from fitprint.budget import Schedule
+from fitprint.errors import ConfigError
+from fitprint.sensors.probe import Surroundings
+from fitprint.testing import FakeClock, ScriptedCounter
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def gpu(clock):
+    return ScriptedCounter(clock, watts=100.0)
+
+
+@pytest.fixture
+def tracker(clock, gpu):
+    """Makes trackers in France on one scripted GPU."""
+
+    def make(*extra_counters, **options):
+        around = Surroundings(clock=clock, environ={})
+        return Tracker(**{"ledger": "off", "region": "FR", **options}, counters=[gpu, *extra_counters], around=around)
+
+    return make
+
+
+def test_each_epoch_gets_its_own_joules(tracker, clock, gpu):
+    with tracker() as t:
+        for index in t.epochs(range(3)):
+            gpu.watts = 100.0 * (index + 1)
+            clock.advance(2.0)
+    assert [epoch.energy_j for epoch in t.footprint.epochs] == [200.0, 400.0, 600.0]
+
+
+def test_what_is_used_between_epochs_is_outside_them(tracker, clock):
+    with tracker() as t:
+        clock.advance(1.0)
+        for _ in t.epochs(range(2)):
+            clock.advance(2.0)
+        clock.advance(3.0)
+    assert t.footprint.outside_epochs_j == pytest.approx(400.0)
+    assert t.footprint.energy_j == pytest.approx(800.0)
+
+
+def test_epochs_phases_and_parts_sum_to_the_run(tracker, clock):
+    cpu = ScriptedCounter(clock, watts=37.3, part="cpu", method="modelled")
+    with tracker(cpu) as t:
+        for _ in t.epochs(range(50)):
+            clock.advance(0.1234567)
+            with t.phase("validate"):
+                clock.advance(0.0765432)
+        clock.advance(0.01)
+    f = t.footprint
+    assert sum(e.energy_j for e in f.epochs) + f.outside_epochs_j == pytest.approx(f.energy_j, abs=1e-6)
+    assert sum(f.by_part.values()) == pytest.approx(f.energy_j, abs=1e-6)
+    assert sum(f.phases.values()) == pytest.approx(f.energy_j, abs=1e-6)
+
+
+def test_validation_is_a_phase_inside_the_epoch(tracker, clock):
+    with tracker() as t:
+        for _ in t.epochs([0]):
+            clock.advance(3.0)
+            with t.phase("validate"):
+                clock.advance(1.0)
+    epoch = t.footprint.epochs[0]
+    assert epoch.phases == {"train": 300.0, "validate": 100.0}
+
+
+def test_grams_are_energy_times_factors(tracker, clock):
+    with tracker(pue=1.2, intensity=500.0, config=Config(node_factor=1.25)) as t:
+        clock.advance(3600.0)
+    assert t.footprint.energy_kwh == pytest.approx(0.1)
+    assert t.footprint.facility_energy_kwh == pytest.approx(0.15)
+    assert t.footprint.co2e_g == pytest.approx(75.0)
+
+
+def test_the_footprint_is_live_while_the_run_lasts(tracker, clock):
+    with tracker() as t:
+        clock.advance(1.0)
+        assert t.footprint.energy_j == pytest.approx(100.0)
+        clock.advance(1.0)
+        assert t.footprint.energy_j == pytest.approx(200.0)
+        assert t.footprint.status == "running"
+    assert t.footprint.status == "completed"
+
+
+def test_closing_twice_changes_nothing(tracker, clock):
+    with tracker() as t:
+        clock.advance(1.0)
+    before = t.footprint
+    clock.advance(5.0)
+    t.close("failed")
+    assert t.footprint == before
+
+
+def test_an_exception_leaves_the_epoch_incomplete_and_the_run_failed(tracker, clock):
+    with pytest.raises(ZeroDivisionError), tracker() as t:
+        for _ in t.epochs(range(3)):
+            clock.advance(1.0)
+            raise ZeroDivisionError
+    assert t.footprint.status == "failed"
+    assert [epoch.complete for epoch in t.footprint.epochs] == [False]
+    assert t.footprint.energy_j == pytest.approx(100.0)
+
+
+def test_ctrl_c_leaves_the_run_interrupted(tracker, clock):
+    with pytest.raises(KeyboardInterrupt), tracker() as t:
+        clock.advance(1.0)
+        raise KeyboardInterrupt
+    assert t.footprint.status == "interrupted"
+
+
+def test_a_break_out_of_the_loop_ends_the_epoch_there(tracker, clock):
+    with tracker() as t:
+        for index in t.epochs(range(10)):
+            clock.advance(1.0)
+            if index == 2:
+                break
+        clock.advance(4.0)
+    assert [epoch.energy_j for epoch in t.footprint.epochs] == [100.0, 100.0, 100.0]
+    assert t.footprint.epochs[-1].complete
+
+
+def test_metrics_can_be_added_after_the_epochs_end(tracker, clock):
+    with tracker() as t:
+        for _ in t.epochs([0]):
+            clock.advance(1.0)
+        t.annotate({"val_acc": 0.9})
+    assert t.footprint.epochs[0].metrics == {"val_acc": 0.9}
+
+
+def test_the_next_epoch_is_begun_only_if_it_is_expected_to_fit(tracker, clock):
+    with tracker(budget="1000 J") as t:
+        for _ in t.epochs(range(100)):
+            clock.advance(3.0)
+    assert len(t.footprint.epochs) == 3
+    assert t.footprint.status == "stopped"
+    assert t.footprint.energy_j <= 1000
+
+
+def test_the_reason_of_a_stop_is_one_sentence_with_its_numbers(tracker, clock):
+    with tracker(budget="1000 J") as t:
+        for _ in t.epochs(range(100)):
+            clock.advance(3.0)
+    reason = t.footprint.stop_reason
+    assert reason["code"] == "budget"
+    assert (reason["spent"], reason["limit"], reason["unit"]) == (pytest.approx(900), 1000, "J")
+    assert reason["next_expected"] == pytest.approx(300)
+    assert "900 J of the budget of 1000 J" in reason["sentence"]
+
+
+def test_a_budget_of_co2e_counts_grams(tracker, clock):
+    with tracker(budget="10 g", intensity=360.0) as t:
+        for _ in t.epochs(range(1000)):
+            clock.advance(100.0)  # 10 kJ = 1 g
+    assert 9.0 <= t.footprint.co2e_g <= 10.0
+    assert "95 % interval" in t.footprint.stop_reason["sentence"]
+
+
+def test_the_end_of_the_planned_epochs_is_no_stop(tracker, clock):
+    with tracker(budget="1000 J") as t:
+        for _ in t.epochs(range(3)):
+            clock.advance(3.0)
+    assert t.footprint.status == "completed"
+    assert t.footprint.stop_reason is None
+
+
+def test_a_resumed_run_that_has_nothing_left_trains_no_epoch(tracker, clock):
+    with tracker(budget="1000 J") as first:
+        for _ in first.epochs(range(100)):
+            clock.advance(3.0)
+    second = tracker(budget="900 J").start()
+    second.resume(json.loads(json.dumps(first.state())))
+    assert list(second.epochs(range(100))) == []
+    second.close()
+
+
+def test_a_resumed_run_goes_on_with_what_it_had_spent(tracker, clock):
+    with tracker() as first:
+        for _ in first.epochs(range(2)):
+            clock.advance(1.0)
+    second = tracker().start()
+    second.resume(first.state())
+    for _ in second.epochs(range(3)):
+        clock.advance(1.0)
+    second.close()
+    f = second.footprint
+    assert f.run_id == first.footprint.run_id
+    assert f.energy_j == pytest.approx(500.0)
+    assert len(f.epochs) == 5
+    assert len(f.segments) == 2
+    assert sum(f.phases.values()) == pytest.approx(500.0)
+
+
+def test_min_epochs_are_run_whatever_they_cost_and_the_reason_says_so(tracker, clock):
+    with tracker(budget=Budget("100 J", min_epochs=3)) as t:
+        for _ in t.epochs(range(10)):
+            clock.advance(2.0)
+    assert len(t.footprint.epochs) == 3
+    assert "min_epochs=3" in t.footprint.stop_reason["sentence"]
+
+
+def test_without_a_budget_a_sentence_after_the_first_epoch_helps_to_choose_one(tracker, clock, caplog):
+    caplog.set_level("INFO", "fitprint")
+    with tracker(intensity=360.0) as t:
+        for _ in t.epochs(range(100)):
+            clock.advance(100.0)
+    said = [record.getMessage() for record in caplog.records if "an epoch costs" in record.getMessage()]
+    assert said == ["an epoch costs 1 g CO2e; 100 epochs about 100 g (80.2 g to 120 g)"]
+
+
+def test_the_defaults_in_use_are_said_once(tracker, caplog):
+    caplog.set_level("INFO", "fitprint")
+    with tracker():
+        pass
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("region")]
+    assert len(said) == 1
+    assert "France, given by argument" in said[0]
+    assert "2025" in said[0]
+
+
+def test_a_warning_is_given_once_at_its_share(tracker, clock, caplog):
+    caplog.set_level("INFO", "fitprint")
+    with tracker(budget=Budget("1000 J", warn_at=0.5, on_exceed="warn")) as t:
+        for _ in t.epochs(range(20)):
+            clock.advance(1.0)
+    warned = [r.getMessage() for r in caplog.records if "budget of 1000 J is used" in r.getMessage()]
+    assert warned == ["50% of the budget of 1000 J is used (500 J)."]
+    assert t.footprint.status == "completed"
+    assert len(t.footprint.epochs) == 20
+
+
+def test_a_callable_is_called_once_and_the_run_stops(tracker, clock):
+    decisions = []
+    with tracker(budget=Budget("1000 J", on_exceed=decisions.append)) as t:
+        for _ in t.epochs(range(20)):
+            clock.advance(3.0)
+    assert [decision.limit for decision in decisions] == [1000]
+    assert t.footprint.status == "stopped"
+
+
+def test_a_failing_callable_costs_a_log_line_and_nothing_else(tracker, clock):
+    def explode(decision):
+        raise RuntimeError("chat is down")
+
+    with tracker(budget=Budget("1000 J", on_exceed=explode)) as t:
+        for _ in t.epochs(range(20)):
+            clock.advance(3.0)
+    assert t.footprint.status == "stopped"
+    assert len(t.footprint.epochs) == 3
+
+
+def test_of_several_budgets_the_tightest_stops(tracker, clock):
+    with tracker(budget=["1 kg", "500 J"]) as t:
+        for _ in t.epochs(range(20)):
+            clock.advance(1.0)
+    assert t.footprint.energy_j <= 500
+    assert [row["unit"] for row in t.footprint.budget] == ["g", "J"]
+
+
+def test_a_long_epoch_is_cut_into_blocks_that_are_never_added_to_epochs(tracker, clock):
+    t = tracker(config=Config(block=10)).start()
+    next_look = t.begin_epoch(0, Schedule(epochs=1, batches=25))
+    looks = []
+    for batch in range(1, 26):
+        clock.advance(1.0)
+        if batch >= next_look:
+            next_look, scalars = t.look(batch)
+            looks.append((batch, scalars["carbon/block_energy_wh"]))
+    t.end_epoch(steps=25)
+    t.close()
+    f = t.footprint
+    assert looks == [(10, pytest.approx(1000 / 3600)), (20, pytest.approx(1000 / 3600))]
+    assert [block.energy_j for block in f.blocks] == [1000.0, 1000.0, 500.0]
+    assert [block.steps for block in f.blocks] == [10, 10, None]
+    assert [epoch.energy_j for epoch in f.epochs] == [2500.0]
+    assert f.energy_j == 2500.0
+
+
+def test_an_epoch_of_unknown_length_is_stopped_at_a_blocks_end_or_inside(tracker, clock):
+    t = tracker(budget="1000 J", config=Config(block=3)).start()
+    next_look = t.begin_epoch(0, Schedule(batches=None, validation_batches=0))
+    batches = 0
+    while not t.should_stop and batches < 1000:
+        clock.advance(1.0)
+        batches += 1
+        if batches >= next_look:
+            next_look, _ = t.look(batches)
+    t.close()
+    assert 8 <= batches <= 9
+    assert t.footprint.energy_j <= 1000
+
+
+def test_a_short_epoch_without_a_budget_is_never_looked_into(tracker):
+    t = tracker().start()
+    assert t.begin_epoch(0, Schedule(epochs=3, batches=500)) > 10**9
+    t.close()
+
+
+def test_the_scalars_are_finite_and_carry_the_public_tags(tracker, clock):
+    with tracker(budget="1 kWh") as t:
+        for _ in t.epochs(range(2)):
+            clock.advance(36.0)
+        scalars = t.scalars()
+    assert scalars["carbon/epoch_energy_wh"] == pytest.approx(1.0)
+    assert scalars["carbon/total_energy_wh"] == pytest.approx(2.0)
+    assert scalars["carbon/power_w"] == pytest.approx(100.0)
+    assert scalars["carbon/part/gpu_wh"] == pytest.approx(1.0)
+    assert scalars["carbon/phase/train_wh"] == pytest.approx(1.0)
+    assert scalars["carbon/measured_fraction"] == 1.0
+    assert scalars["carbon/budget_used"] == pytest.approx(0.002)
+    assert scalars["carbon/budget_limit_wh"] == 1000.0
+    assert scalars["carbon/forecast_co2e_g"] == pytest.approx(scalars["carbon/total_co2e_g"])
+
+
+def test_without_any_sensor_energy_is_unknown_and_not_zero(clock):
+    with Tracker(ledger="off", counters=[], around=Surroundings(clock=clock, environ={})) as t:
+        for _ in t.epochs(range(2)):
+            clock.advance(1.0)
+    assert t.footprint.energy_j is None
+    assert t.footprint.co2e_g is None
+    assert t.footprint.epochs[0].energy_j is None
+    assert t.footprint.by_part == {}
+
+
+def test_disabled_it_measures_nothing_but_keeps_the_keys_at_zero(clock, gpu, tmp_path):
+    around = Surroundings(clock=clock, environ={"FITPRINT_DISABLE": "1"})
+    with Tracker(counters=[gpu], around=around, budget="1 g") as t:
+        assert [index for index in t.epochs(range(2))] == [0, 1]
+        scalars = t.scalars()
+    assert gpu.reads == 0
+    assert set(scalars.values()) == {0.0}
+    assert {"carbon/epoch_co2e_g", "carbon/total_co2e_g", "carbon/budget_used"} <= set(scalars)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sensor_that_fails_from_the_start_costs_coverage_only(tracker, clock, gpu):
+    gpu.fails = True
+    with tracker() as t:
+        for _ in t.epochs(range(2)):
+            clock.advance(1.0)
+    assert t.footprint.status == "completed"
+    assert t.footprint.coverage == 0.0
+
+
+def test_a_step_of_the_wall_clock_changes_no_duration(tracker, clock):
+    with tracker() as t:
+        for _ in t.epochs(range(2)):
+            clock.advance(1.0)
+            clock.step_wall(-3600.0)
+    assert [epoch.duration_s for epoch in t.footprint.epochs] == [1.0, 1.0]
+    assert t.footprint.duration_s == 2.0
+
+
+def test_a_tracker_pickles_and_copies_before_it_starts(clock):
+    t = Tracker(budget="250 g", region="FR")
+    assert pickle.loads(pickle.dumps(t)).scalars() == copy.deepcopy(t).scalars() == t.scalars()
+
+
+@pytest.mark.parametrize("bad", [{"budget": "2kgs"}, {"budget": 0.5}, {"region": "XX"}, {"pue": 0.3}])
+def test_bad_options_are_refused_at_construction(bad):
+    with pytest.raises(ConfigError, match="Expected"):
+        Tracker(**bad)
+
+
+def test_track_measures_each_call_of_a_function(caplog):
+    caplog.set_level("INFO", "fitprint")
+
+    @track(region="FR", ledger="off")
+    def train(x):
+        return x + 1
+
+    assert train(1) == 2
+    assert sum("completed" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_track_refuses_bad_options_where_it_is_written():
+    with pytest.raises(ConfigError):
+        track(region="XX")
