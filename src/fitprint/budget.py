@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, Literal
 
 from fitprint.errors import refusal
+from fitprint.footprint import EpochFootprint
 from fitprint.notices import logger
 from fitprint.units import QUANTITY_EXPECTED, Quantity, format_co2e, format_energy, format_quantity, parse_quantity
 
@@ -167,6 +168,13 @@ class Pace:
         if self.epochs_seen == WARM_UP_EPOCHS + 2:
             for _ in range(WARM_UP_EPOCHS):
                 self._epochs.popleft()
+
+    def remember(self, epoch: EpochFootprint) -> None:
+        """Learn from the record of an epoch of this run before it was resumed."""
+        if epoch.complete and epoch.energy_j is not None:
+            self.epoch(epoch.energy_j)
+            if "validate" in epoch.phases:
+                self.validation(epoch.phases["validate"])
 
     def validation(self, joules: float) -> None:
         self._validations.append(joules)

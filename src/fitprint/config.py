@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from fitprint.sensors.counter import PARTS
 
 DEFAULT_LEDGER = "fitprint.db"
 DEFAULT_BLOCK = 500
-OFF = ("off", "none", "0", "false")
+OFF = ("off", "none", "no", "0", "false")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,17 +137,17 @@ def resolve(config: Config | None = None, environ: Mapping[str, str] | None = No
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     given_by: dict[str, str] = {}
-    project, user = _project_file(folder or Path.cwd()), _user_file(environ)
+    project, user = _project_file(folder or Path.cwd()), _user_file()
     layers = [
         ("user file", _checked(_read_toml(user), str(user))),
-        ("pyproject.toml", _checked(_read_toml(project).get("tool", {}).get("fitprint", {}), str(project))),
+        ("pyproject.toml", _checked(_table(_read_toml(project), "tool", "fitprint"), str(project))),
         ("environment", _from_environment(environ)),
         ("argument", (config or Config()).given()),
     ]
     for layer, fields in layers:
         values.update(fields)
         given_by.update(dict.fromkeys(fields, layer))
-    disabled = environ.get("FITPRINT_DISABLE", "").casefold() not in ("", *OFF)
+    disabled = environ.get("FITPRINT_DISABLE", "").strip().casefold() not in ("", *OFF)
     return Settings(Config(**values), given_by, disabled)
 
 
@@ -179,12 +180,23 @@ def _checked(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
     return good
 
 
+def _table(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    """A table inside a TOML document; empty where something else stands in its place."""
+    for name in names:
+        inner = data.get(name, {})
+        if not isinstance(inner, dict):
+            logger().warning("ignored %s = %r: expected a table", name, inner)
+            return {}
+        data = inner
+    return data
+
+
 def _project_file(folder: Path) -> Path:
     candidates = [parent / "pyproject.toml" for parent in (folder, *folder.parents)]
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 
-def _user_file(environ: Mapping[str, str]) -> Path:
+def _user_file() -> Path:
     from platformdirs import user_config_path
 
     return user_config_path("fitprint", appauthor=False) / "config.toml"
@@ -204,9 +216,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _check_number(what: str, check: Callable[[float], float]) -> Callable[[Any], float]:
     def checked(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        try:
+            number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+        except OverflowError:
+            number = math.nan
+        if not math.isfinite(number):
             raise refusal(what, expected="a number", came=value)
-        return check(value)
+        return check(number)
 
     return checked
 
@@ -236,7 +252,9 @@ def _check_run_id(value: Any) -> str:
 
 
 def _check_parts(value: Any) -> tuple[str, ...]:
-    names = [value] if isinstance(value, str) else list(value)
+    names = _texts("parts", value)
+    if not names:
+        raise refusal("parts", expected=f"some of {', '.join(PARTS)}", came=value)
     for name in names:
         if name not in PARTS:
             raise refusal("parts", expected=f"some of {', '.join(PARTS)}", came=name, near=PARTS)
@@ -244,13 +262,20 @@ def _check_parts(value: Any) -> tuple[str, ...]:
 
 
 def _check_block(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise refusal("block", expected="a number of optimizer steps from 1 up", came=value)
-    return value
+    return int(value)
 
 
 def _check_tags(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(str(tag) for tag in value)
+    return _texts("tags", value)
+
+
+def _texts(what: str, value: Any) -> tuple[str, ...]:
+    items = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+    if not all(isinstance(item, str) for item in items):
+        raise refusal(what, expected="a text or a list of texts", came=value)
+    return items
 
 
 def _check_ledger(value: Any) -> str:
@@ -261,6 +286,10 @@ def _check_ledger(value: Any) -> str:
         raise refusal(
             "ledger", expected="a path such as 'fitprint.db', or 'off' (databases by URL are not available yet)", came=value
         )
+    try:
+        Path(text).expanduser()
+    except RuntimeError as error:
+        raise refusal("ledger", expected="a path that exists on this machine", came=value) from error
     return text
 
 

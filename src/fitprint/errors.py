@@ -28,7 +28,11 @@ class MissingExtraError(FitprintError, ImportError):
     """An optional dependency is needed and absent."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs an extra that is not installed. Run: pip install 'fitprint[{extra}]'")
+        super().__init__(feature, extra)
+
+    def __str__(self) -> str:
+        feature, extra = self.args
+        return f"{feature} needs an extra that is not installed. Run: pip install 'fitprint[{extra}]'"
 
 
 class SensorError(FitprintError):

@@ -32,6 +32,7 @@ class EpochFootprint:
         phases: Joules per phase.
         metrics: The framework's own metrics of the epoch.
         complete: False if the epoch was cut short.
+        extra: Keys of a later version, written back as they came.
     """
 
     index: int
@@ -47,15 +48,17 @@ class EpochFootprint:
     phases: Mapping[str, float] = field(default_factory=dict)
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     complete: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only; a metric that is not finite becomes None."""
-        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return _fields(self) | dict(self.extra)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        names = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{key: value for key, value in data.items() if key in names})
+        known = {f.name for f in dataclasses.fields(cls)} - {"extra"}
+        values = {key: value for key, value in data.items() if key in known}
+        return cls(**values, extra={key: value for key, value in data.items() if key not in known})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +128,7 @@ class Footprint:
 
     def to_dict(self, *, epochs: bool = True) -> dict[str, Any]:
         """Plain types only; ``epochs=False`` leaves the per-epoch records out."""
-        skipped = {"extra"} if epochs else {"extra", "epochs", "blocks"}
-        data = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in skipped}
+        data = _fields(self, () if epochs else ("epochs", "blocks"))
         return {**data, "energy_kwh": self.energy_kwh, **self.extra}
 
     def to_json(self, *, epochs: bool = True) -> str:
@@ -183,12 +185,13 @@ def continued(before: Footprint, now: Footprint) -> Footprint:
         coverage=_least([before.coverage, now.coverage]),
         by_part=_merged(before.by_part, now.by_part),
         phases=_merged(before.phases, now.phases),
-        sensors=before.sensors + now.sensors,
+        sensors=_united(before.sensors, now.sensors),
         epochs=before.epochs + now.epochs,
         blocks=before.blocks + now.blocks,
         segments=before.segments + now.segments,
         assumptions=now.assumptions + tuple(row for row in before.assumptions if row not in now.assumptions),
         notes=tuple(dict.fromkeys(before.notes + now.notes)),
+        extra={**before.extra, **now.extra},
     )
 
 
@@ -203,6 +206,14 @@ _SUMMED = (
     "co2e_low_g",
     "co2e_high_g",
     "overhead_cpu_s",
+    "gross_energy_j",
+    "above_idle_j",
+    "node_energy_j",
+    "embodied_g",
+    "water_l",
+    "market_based_g",
+    "cost",
+    "flops",
 )
 
 
@@ -219,11 +230,25 @@ def _merged(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
     return {key: math.fsum([a.get(key, 0.0), b.get(key, 0.0)]) for key in [*a, *(key for key in b if key not in a)]}
 
 
+def _united(a: Iterable[Mapping[str, Any]], b: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Each sensor once, with the joules of both."""
+    rows: dict[str, Mapping[str, Any]] = {}
+    for row in (*a, *b):
+        energy_j = _sum([rows.get(row["id"], {}).get("energy_j"), row.get("energy_j")])
+        rows[row["id"]] = {**row, "energy_j": energy_j}
+    return tuple(rows.values())
+
+
 def _mean(name: str, a: Footprint, b: Footprint) -> float | None:
     """Mean over the joules of both."""
     pairs = [(getattr(f, name), f.energy_j) for f in (a, b) if getattr(f, name) is not None and f.energy_j]
     total = math.fsum(joules for _, joules in pairs)
     return math.fsum(value * joules for value, joules in pairs) / total if total else getattr(b, name)
+
+
+def _fields(record: Footprint | EpochFootprint, skipped: Iterable[str] = ()) -> dict[str, Any]:
+    names = [f.name for f in dataclasses.fields(record) if f.name not in ("extra", *skipped)]
+    return {name: _plain(getattr(record, name)) for name in names}
 
 
 def _plain(value: Any) -> Any:

@@ -113,7 +113,7 @@ class Run:
             self.end_epoch(complete=False)
             self._cut()
             self._schedule = schedule
-            if self._pace.epochs_seen:
+            if self.epochs:
                 self._pace.gap(self._energy_j - self._epoch_end_j)
             else:
                 self._epoch_end_j = self._energy_j
@@ -207,6 +207,8 @@ class Run:
         with self._lock:
             self._before = Footprint.from_dict(state["footprint"])
             self.run_id = self._before.run_id
+            for epoch in self._before.epochs:
+                self._pace.remember(epoch)
 
     # ---- what is known now
 

@@ -16,6 +16,9 @@ GRAMS = {"mg": 1e-3, "g": 1.0, "kg": 1e3, "t": 1e6}
 JOULES = {"J": 1.0, "kJ": 1e3, "MJ": 1e6, "GJ": 1e9, "Wh": J_PER_WH, "kWh": J_PER_KWH, "MWh": 1e3 * J_PER_KWH}
 QUANTITY_EXPECTED = "a mass of CO2e such as '250 g' or '2 kg', or an energy such as '0.5 kWh' or '900 kJ'"
 
+# From here on three significant digits round up to the next unit.
+ROUNDS_UP = 0.9995
+
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]+)\s*")
 
 
@@ -95,7 +98,9 @@ def format_duration(seconds: float) -> str:
 
 def format_share(share: float | None) -> str:
     """A fraction as whole percent: ``"91 %"``."""
-    return "unknown" if share is None else f"{share:.0%}".replace("%", " %")
+    if share is None:
+        return "unknown"
+    return "over 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -110,5 +115,5 @@ def significant(value: float, digits: int = 3) -> str:
 def _scaled(value: float | None, scales: list[tuple[float, str]]) -> str:
     if value is None:
         return "unknown"
-    factor, unit = next((pair for pair in scales if abs(value) >= pair[0]), scales[-1])
+    factor, unit = next((pair for pair in scales if abs(value) >= ROUNDS_UP * pair[0]), scales[-1])
     return f"{significant(value / factor)} {unit}"

@@ -38,7 +38,7 @@ def user_file(text):
         ({"region": ""}, "an ISO 3166 country code"),
         ({"pue": 0.3}, "If 0.3 is the overhead alone, write pue=1.3."),
         ({"pue": 3.5}, "a number from 1 to 3"),
-        ({"node_factor": 0.15}, "write node_factor=1.15."),
+        ({"node_factor": 0.15}, "a number from 1 to 3"),
         ({"node_factor": 9}, "power at the wall over the sum of the sensors"),
         ({"intensity": 0}, "grams of CO2e per kWh"),
         ({"intensity": 5000}, "at most 2000"),

@@ -13,6 +13,7 @@ KEYS = {"grid": "code", "cpu_model": "name", "cpu_tdp": "name", "equivalences": 
 NUMBERS = [
     ("grid", "g_per_kwh"),
     ("equivalences", "g_co2e"),
+    ("cpu_tdp", "tdp_w"),
     ("cpu_model", "value"),
     ("cpu_model", "low"),
     ("cpu_model", "high"),

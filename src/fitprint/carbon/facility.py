@@ -54,7 +54,7 @@ def node_factor_row(factor: float | None, given_by: str) -> Assumption:
 
 def _ratio(what: str, value: float, largest: float, meaning: str) -> float:
     if isinstance(value, bool) or not math.isfinite(value) or not 1 <= value <= largest:
-        overhead = not isinstance(value, bool) and 0 < value < 1
+        overhead = what == "pue" and not isinstance(value, bool) and 0 < value < 1
         hint = f"If {value:g} is the overhead alone, write {what}={1 + value:g}." if overhead else ""
         raise refusal(what, expected=f"{meaning}: a number from 1 to {largest:g}", came=value, hint=hint)
     return float(value)

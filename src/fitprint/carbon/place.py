@@ -54,15 +54,23 @@ def find_place(region: str | None, given_by: str, environ: Mapping[str, str], et
 def time_zone(environ: Mapping[str, str], etc: Path) -> str:
     """The name of the time zone, for example ``Europe/Paris``; empty if unknown."""
     if environ.get("TZ"):
-        return environ["TZ"].lstrip(":")
+        return _zone_of(environ["TZ"].lstrip(":"))
     try:
-        return str((etc / "localtime").readlink()).partition("zoneinfo/")[2]
+        zone = _zone_of(str((etc / "localtime").readlink()))
     except OSError:
-        pass
+        zone = ""
+    if zone:
+        return zone
     try:
-        return (etc / "timezone").read_text().strip()
+        return (etc / "timezone").read_text(errors="replace").strip()
     except OSError:
         return ""
+
+
+def _zone_of(path: str) -> str:
+    """``Europe/Paris`` out of itself or of a path into a folder ``zoneinfo``; empty for any other path."""
+    inside = path.partition("zoneinfo/")[2] or ("" if path.startswith((".", "/")) else path)
+    return inside.removeprefix("posix/").removeprefix("right/")
 
 
 def _unknown(why: str) -> Place:

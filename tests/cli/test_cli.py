@@ -1,0 +1,67 @@
+"""The command line as a person or a script uses it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from fitprint import Tracker
+from fitprint.cli import main
+
+
+def test_runs_prints_json_with_the_documented_keys(capsys):
+    with Tracker(region="FR", project="sweep") as tracker:
+        list(tracker.epochs(range(2)))
+    assert main(["runs", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert list(rows[0]) == ["run_id", "project", "name", "status", "started_at", "duration_s", "energy_j", "co2e_g", "epochs"]
+    assert (rows[0]["run_id"], rows[0]["epochs"]) == (tracker.footprint.run_id, 2)
+
+
+def test_runs_prints_a_table_in_which_nothing_is_cut_off(capsys):
+    with Tracker(region="FR", project="a-project-with-a-long-name", name="[bold]hostile[/bold]" * 4) as tracker:
+        list(tracker.epochs(range(2)))
+    assert main(["runs"]) == 0
+    out = capsys.readouterr().out
+    assert tracker.footprint.run_id in out
+    assert "[bold]hostile[/bold]" * 4 in out
+
+
+def test_no_runs_is_a_message_and_no_failure(capsys):
+    assert main(["runs"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "no runs in" in captured.err
+    assert main(["runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_a_file_that_is_no_ledger_is_a_failure_with_a_reason(tmp_path, capsys):
+    (tmp_path / "fitprint.db").write_text("not a database, but long enough to look like one " * 50)
+    assert main(["runs"]) == 1
+    assert "cannot be read as a ledger" in capsys.readouterr().err
+
+
+def test_detect_says_what_is_found_absent_and_assumed(capsys):
+    assert main(["detect", "--json", "--region", "FR"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"found", "absent", "factors"}
+    assert {row["name"] for row in found["factors"]} == {"region", "intensity", "pue", "node_factor"}
+    assert all(row["reason"] for row in found["absent"])
+
+
+def test_bad_usage_exits_with_two(capsys):
+    assert main(["detect", "--region", "Frnace"]) == 2
+    assert "Did you mean 'France'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as raised:
+        main(["no-such-command"])
+    assert raised.value.code == 2
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    command = f"{sys.executable} -m fitprint detect | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,197 @@
+"""The Keras callback through real model.fit, on the backend under test."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fitprint import Budget, Config
+from fitprint_keras import CarbonCallback
+
+EPOCH_J = 4 * 100 + 2 * 50  # four training batches of 1 s and two validation batches of 0.5 s at 100 W
+KEYS = {"co2e_g", "energy_wh", "total_co2e_g"}
+
+
+def energies(callback):
+    return [epoch.energy_j for epoch in callback.footprint.epochs]
+
+
+def test_the_backend_is_the_one_under_test():
+    assert keras.backend.backend() == os.environ["KERAS_BACKEND"]
+
+
+def test_each_epoch_holds_its_training_and_its_validation(carbon, pace, model, data):
+    callback = carbon()
+    model.fit(**data, epochs=3, callbacks=[pace, callback])
+    assert energies(callback)[1:] == [EPOCH_J] * 2
+    assert callback.footprint.epochs[1].phases == {"train": 400.0, "validate": 100.0}
+    assert [epoch.steps for epoch in callback.footprint.epochs] == [4, 4, 4]
+
+
+def test_history_has_our_keys_from_the_first_epoch_on(carbon, pace, model, data):
+    callback = carbon(budget="1 kWh")
+    history = model.fit(**data, epochs=3, callbacks=[callback, pace]).history
+    assert {*KEYS, "budget_used"} <= set(history)
+    assert history["energy_wh"] == pytest.approx([EPOCH_J / 3600] * 3)
+    assert history["co2e_g"] == pytest.approx([epoch.co2e_g for epoch in callback.footprint.epochs])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_callbacks_behind_ours_see_the_keys_and_those_before_do_not(carbon, pace, model, data, first):
+    logger = keras.callbacks.CSVLogger("log.csv")
+    callbacks = [carbon(), pace, logger] if first else [logger, carbon(), pace]
+    model.fit(**data, epochs=2, callbacks=callbacks)
+    with open("log.csv") as file:
+        columns = set(next(csv.reader(file)))
+    assert (columns >= KEYS) is first
+
+
+def test_the_progress_bar_shows_them(carbon, pace, model, data, capsys):
+    model.fit(**{**data, "verbose": 2}, epochs=1, callbacks=[carbon(), pace])
+    assert "co2e_g:" in capsys.readouterr().out
+
+
+def test_the_users_metrics_are_with_their_epoch(carbon, pace, model, data):
+    callback = carbon()
+    history = model.fit(**data, epochs=2, callbacks=[callback, pace]).history
+    assert [epoch.metrics["val_loss"] for epoch in callback.footprint.epochs] == pytest.approx(history["val_loss"])
+    assert set(callback.footprint.epochs[0].metrics) == {"loss", "val_loss"}
+
+
+def test_an_instance_is_reusable(carbon, pace, model, data):
+    callback = carbon()
+    for _ in range(2):
+        model.fit(**data, epochs=2, callbacks=[callback, pace])
+    model.evaluate(data["x"], data["y"], batch_size=8, verbose=0, callbacks=[callback, pace])
+    model.predict(data["x"], batch_size=8, verbose=0, callbacks=[callback, pace])
+    assert [(f.kind, f.status, len(f.epochs)) for f in callback.footprints] == [
+        ("fit", "completed", 2),
+        ("fit", "completed", 2),
+        ("test", "completed", 0),
+        ("predict", "completed", 0),
+    ]
+    assert callback.footprints[2].phases == {"test": 200.0}
+    assert callback.footprint is callback.footprints[1]
+
+
+def test_with_a_log_dir_the_tags_are_written_beside_the_tensorboard_callbacks(carbon, pace, model, data):
+    callback = carbon(log_dir="logs", budget="1 kWh")
+    model.fit(**data, epochs=3, callbacks=[callback, pace])
+    events = EventAccumulator("logs/train")
+    events.Reload()
+    points = events.Scalars("carbon/epoch_co2e_g")
+    assert [point.step for point in points] == [0, 1, 2]
+    assert [point.value for point in points] == pytest.approx([epoch.co2e_g for epoch in callback.footprint.epochs])
+    text = events.Tensors("fitprint/run/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert '"status": "completed"' in text
+
+
+def test_writing_events_loads_neither_tensorflow_nor_torch():
+    code = (
+        "import sys\n"
+        "from fitprint_tensorboard import CarbonWriter\n"
+        "writer = CarbonWriter('logs'); writer.scalars({'carbon/x': 1.0}, 0); writer.text('t', 'text', 0); writer.close()\n"
+        "print([name for name in ('tensorflow', 'torch') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_the_next_epoch_is_begun_only_if_it_fits(carbon, pace, model, data):
+    callback = carbon(budget="1300 J")
+    model.fit(**data, epochs=50, callbacks=[callback, pace])
+    assert len(callback.footprint.epochs) == 2
+    assert callback.footprint.status == "stopped"
+    assert callback.footprint.energy_j <= 1300
+    assert "before epoch 2" in callback.footprint.stop_reason["sentence"]
+
+
+def test_by_batches_the_closing_validation_is_kept_back(carbon, pace, model, data):
+    callback = carbon(budget=Budget("1500 J", check=1))
+    model.fit(**data, epochs=50, callbacks=[callback, pace])
+    assert 1200 <= callback.footprint.energy_j <= 1500
+    assert callback.footprint.epochs[-1].phases["validate"] == 100.0
+
+
+def test_the_first_epoch_is_looked_into_in_any_case(carbon, pace, model, data):
+    callback = carbon(budget="400 J")
+    model.fit(**data, epochs=50, callbacks=[callback, pace])
+    assert len(callback.footprint.epochs) == 1
+    assert callback.footprint.energy_j <= 400
+    assert callback.footprint.epochs[0].complete is False
+
+
+def test_an_already_spent_budget_does_not_outlive_its_run(carbon, pace, model, data):
+    callback = carbon(budget="1300 J")
+    for _ in range(2):
+        model.fit(**data, epochs=50, callbacks=[callback, pace])
+    assert [len(f.epochs) for f in callback.footprints] == [2, 2]
+
+
+def test_data_of_unknown_length_is_recorded_in_blocks(carbon, pace, model, data):
+    def batches():
+        for _ in range(12):
+            yield data["x"][:8], data["y"][:8]
+
+    callback = carbon(config=Config(block=5), log_dir="logs")
+    model.fit(batches(), epochs=1, verbose=0, callbacks=[pace, callback])
+    # Looks happen as a batch begins, after its second has passed: the first block holds five of them.
+    assert [block.steps for block in callback.footprint.blocks] == [5, 5, None]
+    assert sum(block.energy_j for block in callback.footprint.blocks) == pytest.approx(energies(callback)[0])
+    events = EventAccumulator("logs/train")
+    events.Reload()
+    assert len(events.Scalars("carbon/block_co2e_g")) == 2
+
+
+def test_an_exception_in_training_leaves_a_failed_record_at_the_next_run(carbon, pace, model, data):
+    class Failing(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise ZeroDivisionError
+
+    callback = carbon()
+    with pytest.raises(ZeroDivisionError):
+        model.fit(**data, epochs=3, callbacks=[callback, pace, Failing()])
+    model.fit(**data, epochs=1, callbacks=[callback, pace])
+    assert [f.status for f in callback.footprints] == ["failed", "completed"]
+
+
+def test_no_batch_end_hook_keeps_keras_from_working_asynchronously():
+    base = keras.callbacks.Callback
+    for hook in ("on_train_batch_end", "on_batch_end", "on_test_batch_end", "on_predict_batch_end"):
+        assert getattr(CarbonCallback, hook) is getattr(base, hook)
+
+
+def test_it_pickles_and_copies_before_it_runs():
+    callback = CarbonCallback(budget="250 g", log_dir="logs")
+    for twin in (copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))):
+        assert twin.series.config == callback.series.config
+    assert not Path("logs").exists()
+
+
+def test_hooks_called_by_hand_without_a_model_do_no_harm(carbon):
+    callback = carbon()
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    callback.on_train_batch_begin(0)
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    callback.on_train_end()
+    assert set(logs) >= KEYS
+    assert len(callback.footprint.epochs) == 1
+
+
+def test_disabled_it_leaves_no_file_and_keeps_its_keys(pace, model, data, monkeypatch):
+    monkeypatch.setenv("FITPRINT_DISABLE", "1")
+    history = model.fit(**data, epochs=2, callbacks=[CarbonCallback(budget="1 g"), pace]).history
+    assert history["co2e_g"] == [0.0, 0.0]
+    assert list(Path().iterdir()) == []

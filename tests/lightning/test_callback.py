@@ -1,0 +1,294 @@
+"""The Lightning callback through real trainers."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fitprint import Budget, Config
+from fitprint_lightning import CarbonCallback
+
+EPOCH_J = 4 * 100 + 2 * 50  # four training batches of 1 s and two validation batches of 0.5 s at 100 W
+
+
+def energies(callback):
+    return [epoch.energy_j for epoch in callback.footprint.epochs]
+
+
+def test_each_epoch_holds_its_training_and_its_validation(carbon, model, trainer):
+    callback = carbon()
+    trainer(callback).fit(model())
+    assert energies(callback) == [EPOCH_J] * 3
+    assert callback.footprint.epochs[0].phases == {"train": 400.0, "validate": 100.0}
+    assert [epoch.steps for epoch in callback.footprint.epochs] == [4, 4, 4]
+
+
+def test_the_sanity_check_is_kept_out_of_the_first_epoch(carbon, model, trainer):
+    callback = carbon()
+    trainer(callback, num_sanity_val_steps=2).fit(model())
+    assert callback.footprint.phases["sanity_check"] == 100.0
+    assert energies(callback) == [EPOCH_J] * 3
+
+
+def test_the_users_metrics_are_with_their_epoch_even_if_logged_after_our_hook(carbon, model, trainer):
+    callback = carbon()
+    trainer(callback).fit(model())
+    metrics = [epoch.metrics for epoch in callback.footprint.epochs]
+    assert [m["late"] for m in metrics] == [0.0, 1.0, 2.0]
+    assert {"train_loss", "val_loss"} <= set(metrics[2])
+    assert not any(name.startswith("carbon/") for m in metrics for name in m)
+
+
+def test_fit_then_test_then_fit_are_three_runs_on_one_instance(carbon, model, trainer):
+    callback = carbon(run_id="mine")
+    t = trainer(callback, max_epochs=1)
+    t.fit(model())
+    t.test(model(), verbose=False)
+    t.fit_loop.max_epochs = 3
+    t.fit(model())
+    assert [(f.kind, len(f.epochs), f.run_id) for f in callback.footprints] == [
+        ("fit", 1, "mine"),
+        ("test", 0, "mine-2"),
+        ("fit", 2, "mine-3"),
+    ]
+    assert callback.footprints[1].phases == {"test": 50.0}
+    assert callback.footprint is callback.footprints[2]
+
+
+def test_validate_and_predict_are_runs_of_their_kind(carbon, model, trainer):
+    callback = carbon()
+    t = trainer(callback)
+    t.validate(model(), verbose=False)
+    t.predict(model())
+    assert [(f.kind, set(f.phases)) for f in callback.footprints] == [("validate", {"validate"}), ("predict", {"predict"})]
+    assert callback.footprint is None
+
+
+def test_early_stopping_monitors_our_metrics(carbon, model, trainer, pl):
+    stop = pl.EarlyStopping(monitor="carbon/total_energy_wh", mode="max", stopping_threshold=0.2, patience=100)
+    callback = carbon()
+    trainer(callback, stop, max_epochs=50).fit(model())
+    assert len(callback.footprint.epochs) == 2  # 1,000 J are 0.28 Wh
+
+
+def test_a_checkpoint_is_named_after_our_metrics(carbon, model, trainer, pl, tmp_path):
+    keep = pl.ModelCheckpoint(
+        tmp_path / "kept",
+        filename="{epoch}-{carbon/epoch_energy_wh:.4f}",
+        auto_insert_metric_name=False,
+        monitor="carbon/epoch_energy_wh",
+        mode="max",
+        save_top_k=-1,
+    )
+    trainer(carbon(), keep, max_epochs=2, enable_checkpointing=True).fit(model())
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["0-0.1389.ckpt", "1-0.1389.ckpt"]
+
+
+def test_tensorboard_gets_every_epoch_and_the_runs_record(carbon, model, trainer, pl, tmp_path):
+    logger = pl.loggers.TensorBoardLogger(tmp_path, name="tb", version="v")
+    callback = carbon(budget="1 kWh")
+    trainer(callback, logger=logger).fit(model())
+    events = EventAccumulator(str(tmp_path / "tb" / "v"))
+    events.Reload()
+    assert [e.value for e in events.Scalars("carbon/epoch_co2e_g")] == pytest.approx([e.co2e_g for e in callback.footprint.epochs])
+    assert {"carbon/part/gpu_wh", "carbon/phase/validate_wh", "carbon/budget_used", "carbon/forecast_co2e_g"} <= set(
+        events.Tags()["scalars"]
+    )
+    texts = [e.tensor_proto.string_val[0].decode() for e in events.Tensors("fitprint/run/text_summary")]
+    assert '"status": "running"' in texts[0]
+    assert '"status": "completed"' in texts[-1]
+
+
+def test_csv_logger_and_no_logger_work_too(carbon, model, trainer, pl, tmp_path):
+    logger = pl.loggers.CSVLogger(tmp_path, name="csv", version="v")
+    trainer(carbon(), logger=logger, log_every_n_steps=1).fit(model())
+    assert "carbon/epoch_co2e_g" in (tmp_path / "csv" / "v" / "metrics.csv").read_text().splitlines()[0]
+
+
+def test_log_false_records_without_logging(carbon, model, trainer):
+    callback = carbon(log=False)
+    t = trainer(callback)
+    t.fit(model())
+    assert not any(name.startswith("carbon/") for name in t.callback_metrics)
+    assert energies(callback) == [EPOCH_J] * 3
+
+
+def test_the_next_epoch_is_begun_only_if_it_fits(carbon, model, trainer):
+    callback = carbon(budget="1300 J")
+    t = trainer(callback, max_epochs=50)
+    t.fit(model())
+    assert energies(callback) == [EPOCH_J] * 2
+    assert callback.footprint.status == "stopped"
+    assert "before epoch 2" in callback.footprint.stop_reason["sentence"]
+
+
+def test_by_batches_the_closing_validation_is_kept_back(carbon, model, trainer):
+    callback = carbon(budget=Budget("1400 J", check=1))
+    trainer(callback, max_epochs=50).fit(model())
+    assert 1200 <= callback.footprint.energy_j <= 1400
+    assert callback.footprint.epochs[-1].complete is False
+    assert callback.footprint.epochs[-1].phases["validate"] == 100.0
+
+
+def test_the_first_epoch_is_looked_into_in_any_case(carbon, model, trainer):
+    callback = carbon(budget="350 J")
+    trainer(callback, max_epochs=50).fit(model())
+    assert callback.footprint.energy_j <= 350
+    assert len(callback.footprint.epochs) == 1
+
+
+def test_the_trainers_own_minimum_is_respected(carbon, model, trainer):
+    callback = carbon(budget="600 J")
+    trainer(callback, max_epochs=50, min_epochs=3).fit(model())
+    assert len(callback.footprint.epochs) >= 3
+
+
+def test_state_survives_a_checkpoint_and_a_changed_budget(carbon, model, trainer, tmp_path):
+    keep = trainer(checkpoint := carbon(budget="1 kWh"), max_epochs=2, enable_checkpointing=True, default_root_dir=tmp_path)
+    keep.fit(model())
+    path = keep.checkpoint_callback.best_model_path
+    state = torch.load(path, weights_only=True)["callbacks"]["fitprint.CarbonCallback"]
+    assert len(state["footprint"]["epochs"]) == 2
+    second = carbon(budget="1300 J")
+    trainer(second, max_epochs=50).fit(model(), ckpt_path=path)
+    assert second.footprint.run_id == checkpoint.footprint.run_id
+    assert second.footprint.status == "stopped"
+    assert second.footprint.energy_j <= 1300
+    assert len(second.footprint.segments) == 2
+
+
+def test_an_already_spent_budget_trains_nothing_on_resume(carbon, model, trainer, tmp_path):
+    keep = trainer(carbon(), max_epochs=2, enable_checkpointing=True, default_root_dir=tmp_path)
+    keep.fit(model())
+    callback = carbon(budget="500 J")
+    t = trainer(callback, max_epochs=50)
+    t.fit(model(), ckpt_path=keep.checkpoint_callback.best_model_path)
+    assert t.global_step == 8
+    assert len(callback.footprint.epochs) == 2
+
+
+def test_an_exception_in_the_users_step_closes_the_record(carbon, model, trainer):
+    class Failing(model):
+        def training_step(self, batch, batch_idx):
+            if self.current_epoch == 1:
+                raise ZeroDivisionError("the user's own")
+            return super().training_step(batch, batch_idx)
+
+    callback = carbon()
+    with pytest.raises(ZeroDivisionError, match="the user's own"):
+        trainer(callback).fit(Failing())
+    assert callback.footprint.status == "failed"
+    assert [epoch.complete for epoch in callback.footprint.epochs] == [True, False]
+
+
+def test_ctrl_c_closes_the_record(carbon, model, trainer):
+    class Interrupted(model):
+        def training_step(self, batch, batch_idx):
+            raise KeyboardInterrupt
+
+    callback = carbon()
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        trainer(callback).fit(Interrupted())
+    assert callback.footprint.status == "interrupted"
+
+
+def test_max_steps_over_an_endless_dataset_are_recorded_in_blocks(carbon, pl, trainer, clock):
+    class Endless(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            while True:
+                yield torch.randn(32)
+
+    class Model(pl.BoringModel):
+        def training_step(self, batch, batch_idx):
+            clock.advance(1.0)
+            return super().training_step(batch, batch_idx)
+
+        def train_dataloader(self):
+            return torch.utils.data.DataLoader(Endless(), batch_size=2)
+
+    callback = carbon(config=Config(block=5))
+    t = trainer(callback, max_epochs=-1, max_steps=12, limit_train_batches=None, limit_val_batches=0, log_every_n_steps=1)
+    t.fit(Model())
+    assert [block.energy_j for block in callback.footprint.blocks] == [500.0, 500.0, 200.0]
+    assert energies(callback) == [1200.0]
+
+
+def test_blocks_count_optimizer_steps_under_gradient_accumulation(carbon, model, trainer):
+    callback = carbon(config=Config(block=2))
+    trainer(callback, max_epochs=1, limit_train_batches=12, accumulate_grad_batches=3, limit_val_batches=0).fit(model())
+    assert [block.energy_j for block in callback.footprint.blocks] == [600.0, 600.0]
+
+
+def test_fast_dev_run_and_barebones_do_not_stumble(carbon, model, trainer, pl):
+    callback = carbon(budget="1 g")
+    trainer(callback, fast_dev_run=True).fit(model())
+    assert callback.footprint.status == "completed"
+    bare = carbon()
+    options = {"max_epochs": 1, "limit_train_batches": 2, "accelerator": "cpu", "barebones": True}
+    pl.Trainer(callbacks=[bare], **options).fit(model())
+    assert bare.footprint.epochs[0].phases["train"] == 200.0
+
+
+def test_it_pickles_and_copies_before_and_while_it_runs(carbon, model, trainer, pl):
+    class Copying(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.copied = pickle.loads(pickle.dumps(callback.series))
+
+    callback = CarbonCallback(budget="1 kWh", ledger="off")
+    assert copy.deepcopy(callback).series.config == callback.series.config
+    trainer(callback, copying := Copying()).fit(model())
+    assert copying.copied.tracker is None
+    assert callback.footprint.status == "completed"
+
+
+def test_one_class_is_a_callback_of_both_packages():
+    from lightning.pytorch.callbacks import Callback as One
+    from pytorch_lightning.callbacks import Callback as Other
+
+    assert issubclass(CarbonCallback, One)
+    assert issubclass(CarbonCallback, Other)
+
+
+def test_lightning_cli_builds_it(pl, tmp_path, monkeypatch):
+    arguments = ["--trainer.callbacks+=fitprint_lightning.CarbonCallback", "--trainer.callbacks.budget=250 g"]
+    arguments += ["--trainer.callbacks.region=FR", "--trainer.callbacks.config.block=7", "--trainer.accelerator=cpu"]
+    cli = pl.cli.LightningCLI(pl.BoringModel, run=False, args=arguments)
+    built = [callback for callback in cli.trainer.callbacks if isinstance(callback, CarbonCallback)]
+    assert [(c.series.config.budget[0].limit, c.series.config.region, c.series.config.block) for c in built] == [("250 g", "FR", 7)]
+
+
+def test_a_broken_second_package_does_not_hurt_the_first(tmp_path):
+    (tmp_path / "pytorch_lightning").mkdir()
+    (tmp_path / "pytorch_lightning" / "__init__.py").write_text("raise RuntimeError('broken on purpose')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import lightning.pytorch as pl; from fitprint_lightning import CarbonCallback\n"
+        "print(issubclass(CarbonCallback, pl.Callback))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert out.stdout.strip() == "True"
+
+
+def test_without_any_lightning_the_install_command_is_named(tmp_path):
+    for name in ("lightning", "pytorch_lightning"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('No module named {name}')")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport fitprint_lightning"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "pip install 'fitprint[lightning]'" in out.stderr
+
+
+def test_disabled_it_leaves_no_file_and_keeps_its_keys(model, trainer, monkeypatch, pl):
+    monkeypatch.setenv("FITPRINT_DISABLE", "1")
+    stop = pl.EarlyStopping(monitor="carbon/epoch_co2e_g", mode="min", patience=50)
+    callback = CarbonCallback(budget="1 g")
+    t = trainer(callback, stop)
+    t.fit(model())
+    assert t.callback_metrics["carbon/epoch_co2e_g"] == 0.0
+    assert list(Path().iterdir()) == []
