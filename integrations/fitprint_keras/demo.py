@@ -10,10 +10,10 @@ from typing import Any
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+import keras
 from fitprint import Config, Footprint
 from fitprint_keras.callback import CarbonCallback
 

@@ -1,16 +1,23 @@
-"""fitprint measures the energy and CO2e of every epoch that a model trains, and stops on a budget."""
+"""fitprint measures the energy and CO2e of every epoch that a model trains, and stops on a budget.
+
+Names are imported when they are first used: ``import fitprint`` alone costs next to nothing.
+"""
 
 from __future__ import annotations
 
-from fitprint.budget import Budget, Decision
-from fitprint.config import Config
-from fitprint.detection import detect
-from fitprint.energy import Energy
-from fitprint.errors import FitprintError
-from fitprint.footprint import EpochFootprint, Footprint
-from fitprint.ledger.store import Ledger
-from fitprint.meter import Meter
-from fitprint.tracker import Tracker, track
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fitprint.budget import Budget, Decision
+    from fitprint.config import Config
+    from fitprint.detection import detect
+    from fitprint.energy import Energy
+    from fitprint.errors import FitprintError
+    from fitprint.footprint import EpochFootprint, Footprint
+    from fitprint.ledger.store import Ledger
+    from fitprint.meter import Meter
+    from fitprint.tracker import Tracker, track
 
 __all__ = [
     "Budget",
@@ -26,3 +33,31 @@ __all__ = [
     "detect",
     "track",
 ]
+
+_HOMES = {
+    "Budget": "budget",
+    "Config": "config",
+    "Decision": "budget",
+    "Energy": "energy",
+    "EpochFootprint": "footprint",
+    "FitprintError": "errors",
+    "Footprint": "footprint",
+    "Ledger": "ledger.store",
+    "Meter": "meter",
+    "Tracker": "tracker",
+    "detect": "detection",
+    "track": "tracker",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its module (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fitprint' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"fitprint.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

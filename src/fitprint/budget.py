@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
@@ -187,19 +186,19 @@ class Pace:
         """The next epoch's mean and upper bound, or None before the first has ended."""
         if not self._epochs:
             return None
-        mean, most = statistics.fmean(self._epochs), max(self._epochs)
+        mean, most = _mean(self._epochs), max(self._epochs)
         if len(self._epochs) == 1:
             return Expected(mean, UPPER_CAP * mean)
-        spread = statistics.stdev(self._epochs) * math.sqrt(1 + 1 / len(self._epochs))
+        spread = _deviation(self._epochs) * math.sqrt(1 + 1 / len(self._epochs))
         return Expected(mean, min(max(mean + UPPER_Z * spread, self._epochs[-1]), UPPER_CAP * most))
 
     def rest_of_run(self, epochs: int) -> tuple[float, float, float]:
         """Mean, low and high of so many further epochs."""
-        mean = statistics.fmean(self._epochs) if self._epochs else 0.0
+        mean = _mean(self._epochs) if self._epochs else 0.0
         known = len(self._epochs)
         relative = FIRST_EPOCH_SPREAD / max(1, known)
         if known > 1 and mean > 0:
-            relative += UPPER_Z * statistics.stdev(self._epochs) / (mean * math.sqrt(known))
+            relative += UPPER_Z * _deviation(self._epochs) / (mean * math.sqrt(known))
         return epochs * mean, epochs * mean * max(0.0, 1 - relative), epochs * mean * (1 + relative)
 
     def closing(self, training_j: float, batches_done: int, power_w: float, schedule: Schedule) -> float:
@@ -368,6 +367,16 @@ def _call(action: Callable[[Decision], object], decision: Decision) -> None:
         action(decision)
     except Exception:
         logger().warning("the budget's on_exceed failed; the run stops all the same", exc_info=True)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation of two values or more."""
+    mean = _mean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def _sentence(budget: Budget, spent: Spent, expected: float, upper: float, where: str, what: str) -> str:

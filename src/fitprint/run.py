@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import secrets
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -381,7 +381,7 @@ class Run:
 def new_run_id(clock: Clock) -> str:
     """A sortable, unique name; drawn without touching the random state that training uses."""
     stamp = iso_utc(clock.time()).replace("-", "").replace(":", "")[:15]
-    return f"{stamp}-{secrets.token_hex(4)}"
+    return f"{stamp}-{os.urandom(4).hex()}"
 
 
 def choose_factors(settings: Settings, around: Surroundings) -> Factors:

@@ -338,7 +338,7 @@ def test_without_any_sensor_energy_is_unknown_and_not_zero(clock):
 def test_disabled_it_measures_nothing_but_keeps_the_keys_at_zero(clock, gpu, tmp_path):
     around = Surroundings(clock=clock, environ={"FITPRINT_DISABLE": "1"})
     with Tracker(counters=[gpu], around=around, budget="1 g") as t:
-        assert [index for index in t.epochs(range(2))] == [0, 1]
+        assert list(t.epochs(range(2))) == [0, 1]
         scalars = t.scalars()
     assert gpu.reads == 0
     assert set(scalars.values()) == {0.0}

@@ -102,7 +102,11 @@ def test_a_ledger_that_is_locked_is_waited_for_in_the_background():
     with Tracker(region="FR", ledger="fitprint.db") as tracker:
         for index in tracker.epochs(range(3)):
             if index == 1:
-                code = "import sqlite3, time\ndb = sqlite3.connect('fitprint.db'); db.execute('BEGIN EXCLUSIVE')\nprint('locked', flush=True); time.sleep(3)"
+                code = (
+                    "import sqlite3, time\n"
+                    "db = sqlite3.connect('fitprint.db'); db.execute('BEGIN EXCLUSIVE')\n"
+                    "print('locked', flush=True); time.sleep(3)"
+                )
                 locker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
                 assert locker.stdout.readline().strip() == "locked"
                 began = time.monotonic()

@@ -10,10 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import keras
 from fitprint import Budget, Config
 from fitprint_keras import CarbonCallback
 

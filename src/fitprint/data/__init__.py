@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from functools import cache
-from importlib import resources
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,5 +14,7 @@ if TYPE_CHECKING:
 @cache
 def table(name: str) -> tuple[Mapping[str, str], ...]:
     """Return the rows of ``<name>.csv`` in file order, read once per process."""
+    from importlib import resources  # a third of the package's import time, and often not needed
+
     text = resources.files(__name__).joinpath(f"{name}.csv").read_text(encoding="utf-8")
     return tuple(MappingProxyType(row) for row in csv.DictReader(text.splitlines()))

@@ -1,0 +1,58 @@
+# Every target sets itself up in .venv; the only things needed are Python 3.11-3.13 with venv, and make.
+#   PYTHON       the interpreter (python3 by default)
+#   TORCH_INDEX  a package index for torch alone, for example one with CPU builds
+
+PYTHON ?= python3
+FRAMEWORK ?= lightning
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+
+.PHONY: help demo test lint bench clean
+help:
+	@echo "make demo [FRAMEWORK=keras]   train a small network, measured"
+	@echo "make test | lint | bench      what CI runs, and the benchmarks"
+
+demo: .venv/.demo
+	$(BIN)/fitprint demo --framework $(FRAMEWORK)
+
+test: .venv/.test
+	$(BIN)/python -m pytest --ignore tests/keras
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/keras
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest tests/keras
+
+lint: .venv/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.test
+	$(BIN)/python tests/benchmarks/costs.py
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+
+.venv/.base: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "fitprint needs Python 3.11-3.13; $(PYTHON) is another. Name one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	  { echo "This Python cannot make virtual environments. On Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
+	$(PIP) --upgrade pip hatchling
+	$(PIP) --no-build-isolation -e .
+	@touch $@
+
+.venv/.lint: .venv/.base
+	$(PIP) --group lint
+	@touch $@
+
+.venv/.torch: .venv/.base
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	@touch $@
+
+.venv/.demo: .venv/.torch
+	$(PIP) --no-build-isolation -e '.[demo]'
+	@touch $@
+
+.venv/.test: .venv/.demo .venv/.lint
+	$(PIP) --group test
+	@touch $@
