@@ -15,6 +15,7 @@ from fitprint.sensors.counter import Counter, Sensor, Unwrapped
 
 LONGEST_PERIOD_S = 30.0
 GAUGE_PERIOD_S = 1.0
+NOT_STARTED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,12 @@ class Meter:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._keeper: threading.Thread | None = None
-        self._pid = -1
+        self._pid = NOT_STARTED
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
         """What each position of a snapshot measures."""
-        return self._sensors if self._pid >= 0 else tuple(u.counter.sensor for u in self._unwrapped)
+        return self._sensors if self._pid != NOT_STARTED else tuple(u.counter.sensor for u in self._unwrapped)
 
     @property
     def period_s(self) -> float:
@@ -86,7 +87,13 @@ class Meter:
         return self._pid == os.getpid() and not self._stop.is_set()
 
     def start(self) -> Snapshot:
-        """Take the first reading and start the keeper."""
+        """Take the first reading and start the keeper.
+
+        Raises:
+            RuntimeError: If it was closed before.
+        """
+        if self._stop.is_set():
+            raise RuntimeError("A closed Meter cannot be started again; create a new one.")
         self._sensors = tuple(unwrapped.counter.sensor for unwrapped in self._unwrapped)
         self._pid = os.getpid()
         first = self.snapshot()
@@ -128,14 +135,17 @@ class Meter:
 
     def close(self) -> None:
         """End the keeper and give the counters back. May be called twice, from any process."""
-        if not self.alive:
+        if self._stop.is_set() or self._pid not in (NOT_STARTED, os.getpid()):
             return
         self._stop.set()
         if self._keeper is not None and self._keeper is not threading.current_thread():
             self._keeper.join(timeout=2.0)
         with self._lock:
             for unwrapped in self._unwrapped:
-                unwrapped.counter.close()
+                try:
+                    unwrapped.counter.close()
+                except Exception:  # the others have to be given back too
+                    logger().debug("%s could not be closed", unwrapped.counter.sensor.id, exc_info=True)
 
     def _keep(self) -> None:
         while not self._stop.wait(self.period_s):

@@ -150,3 +150,21 @@ def test_busy_time_that_cannot_be_read_is_an_error(tmp_path, files):
     machine = machine_with(tmp_path, files)
     with pytest.raises(OSError, match="stat"):
         busy_clock(machine, tmp_path / "sys", tmp_path / "proc")
+
+
+def test_a_limit_on_a_cgroup_further_out_counts_too(tmp_path):
+    sys_root, proc_root = tmp_path / "sys", tmp_path / "proc"
+    job = sys_root / "fs" / "cgroup" / "slurm" / "job"
+    (job / "task").mkdir(parents=True)
+    (proc_root / "self").mkdir(parents=True)
+    (proc_root / "self" / "cgroup").write_text("0::/slurm/job/task\n\nshort\n")
+    (proc_root / "cpuinfo").write_text("processor : 0\nprocessor : 1\nprocessor : 2\nprocessor : 3\n")
+    (proc_root / "meminfo").write_text("MemTotal: 8000000 kB\n")
+    (job / "memory.max").write_text("1000000000\n")
+    (job / "cpu.max").write_text("150000 100000\n")
+    (job / "cpu.stat").write_text("usage_usec 42\n")
+    (job / "task" / "memory.max").write_text("max\n")
+    (job / "task" / "cpu.max").write_text("max 100000\n")
+    machine = read_machine(sys_root, proc_root)
+    assert (machine.memory_gb, machine.cpu_limit) == (1.0, 1.5)
+    assert busy_clock(machine, sys_root, proc_root)() == 42

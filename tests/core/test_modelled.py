@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fitprint.data import table
 from fitprint.sensors.counter import Unwrapped
 from fitprint.sensors.finding import Absent, Found
 from fitprint.sensors.machine import Machine
@@ -74,7 +75,10 @@ def test_a_cpu_from_the_table_is_known_to_40_percent():
 
 def test_a_guessed_cpu_has_the_wider_interval_of_the_guess():
     assert interval(UNKNOWN) == (pytest.approx(1 - 2 / 4), pytest.approx(8 / 4 - 1))
-    assert interval(VIRTUAL) == (pytest.approx(1 - 1.5752 / 3.6853), pytest.approx(8.9614 / 3.6853 - 1))
+    assert interval(VIRTUAL) == (
+        pytest.approx(1 - (0.4454 + 1.5752) / (0.7128 + 3.6853)),
+        pytest.approx((3.6824 + 8.9614) / (0.7128 + 3.6853) - 1),
+    )
 
 
 @pytest.mark.parametrize("name", ["Nobody's Processor", ""])
@@ -148,3 +152,19 @@ def test_every_figure_of_the_model_is_an_assumption_with_a_source(finding):
         assert row.year
         assert row.low is None or row.low < row.value < row.high
     assert [counter.sensor.method for counter in finding.counters] == ["modelled"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "in_the_table"),
+    [
+        ("Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz", "Intel Xeon E5-2680 v4"),
+        ("Intel(R) Core(TM)2 Duo CPU     E8400  @ 3.00GHz", "Intel Core 2 Duo E8400"),
+        ("AMD Opteron(tm) Processor 6272", "AMD Opteron 6272"),
+        ("AMD Ryzen Threadripper PRO 5995WX 64-Cores", "AMD Ryzen Threadripper PRO 5995WX"),
+        ("AMD Ryzen 7 1700 Eight-Core Processor", "AMD Ryzen 7 1700"),
+        ("AMD FX(tm)-8350 Eight-Core Processor", "AMD FX-8350"),
+    ],
+)
+def test_names_that_processors_give_themselves_are_found_in_the_table(printed, in_the_table):
+    assert bare_cpu_name(printed).casefold() == in_the_table.casefold()
+    assert in_the_table in {row["name"] for row in table("cpu_tdp")}

@@ -85,7 +85,7 @@ def open_files(root: Path) -> int:
 def test_where_everything_has_a_counter_nothing_is_modelled(tmp_path, look):
     with_rapl(tmp_path)
     sensors = look(H100)
-    assert ids(sensors) == ["gpu:GPU-0", "cpu:package-0", "dram:package-0-dram"]
+    assert ids(sensors) == ["gpu:GPU-0", "cpu:package-0", "dram:package-0"]
     assert (sensors.assumptions, sensors.absent, sensors.uncounted) == ((), (), ())
     assert sensors.counters[0].read() == 5_000
 
@@ -112,7 +112,7 @@ def test_the_gpu_alone_opens_nothing_else(tmp_path, look):
     assert open_files(tmp_path) == 0
 
 
-@pytest.mark.parametrize(("part", "sensor_id"), [("cpu", "cpu:package-0"), ("dram", "dram:package-0-dram")])
+@pytest.mark.parametrize(("part", "sensor_id"), [("cpu", "cpu:package-0"), ("dram", "dram:package-0")])
 def test_a_zone_that_is_not_wanted_is_closed_again(tmp_path, look, part, sensor_id):
     with_rapl(tmp_path)
     assert ids(look(parts=(part,))) == [sensor_id]

@@ -20,7 +20,9 @@ def probed(tmp_path):
     def probe() -> dict[str, rapl.RaplZone]:
         counters = [c for finding in rapl.probe(tmp_path) if isinstance(finding, Found) for c in finding.counters]
         opened.extend(counters)
-        return {counter.sensor.id: counter for counter in counters}
+        by_id = {counter.sensor.id: counter for counter in counters}
+        assert len(by_id) == len(counters), "a zone was counted twice"
+        return by_id
 
     yield probe
     for counter in opened:
@@ -54,7 +56,7 @@ def test_package_and_dram_are_found(tmp_path, probed, dram_zones):
     counters = probed()
     assert {i: (c.sensor.part, c.read()) for i, c in counters.items()} == {
         "cpu:package-0": ("cpu", 11),
-        "dram:package-0-dram": ("dram", 22),
+        "dram:package-0": ("dram", 22),
     }
     assert all(counter.sensor.method == "counter" and counter.sensor.unit_j == 1e-6 for counter in counters.values())
 
@@ -67,7 +69,7 @@ def test_zones_that_overlap_others_are_never_added(tmp_path, probed):
     powercap.add_zone("intel-rapl:0:2", "dram")
     powercap.add_zone("intel-rapl:1", "psys")
     powercap.add_zone("intel-rapl-mmio:0", "package-0")
-    assert list(probed()) == ["cpu:package-0", "dram:package-0-dram"]
+    assert list(probed()) == ["cpu:package-0", "dram:package-0"]
 
 
 def test_two_packages_are_told_apart(tmp_path, probed):
@@ -77,9 +79,9 @@ def test_two_packages_are_told_apart(tmp_path, probed):
         powercap.add_zone(f"intel-rapl:{socket}:0", "dram", energy_uj=10 + socket)
     assert {i: counter.read() for i, counter in probed().items()} == {
         "cpu:package-0": 0,
-        "dram:package-0-dram": 10,
+        "dram:package-0": 10,
         "cpu:package-1": 1,
-        "dram:package-1-dram": 11,
+        "dram:package-1": 11,
     }
 
 
@@ -170,3 +172,12 @@ def test_a_closed_zone_stays_closed(tmp_path, probed):
     assert open_files(tmp_path) == 0
     with pytest.raises(OSError, match="Bad file descriptor"):
         counter.read()
+
+
+def test_one_unreadable_package_of_two_is_named_as_left_out(tmp_path):
+    tree = FakePowercap(tmp_path)
+    tree.add_zone("intel-rapl:0", "package-0")
+    broken = tree.add_zone("intel-rapl:1", "package-1")
+    (broken / "energy_uj").unlink()
+    absent = [finding for finding in rapl.probe(tmp_path) if isinstance(finding, Absent)]
+    assert [finding.uncounted for finding in absent] == ["cpu of package-1"]

@@ -119,6 +119,7 @@ class Unwrapped:
         most_j = self.counter.p_max_w * (PLAUSIBLE_FACTOR * elapsed_s + PLAUSIBLE_SLACK_S)
         if delta < 0 or delta * self.counter.sensor.unit_j > most_j:
             self.gaps.append((self.read_ns, now_ns))
+            self._power_since = (self.total, now_ns)
             return
         self.total += delta
         self.observed_ns += now_ns - self.read_ns

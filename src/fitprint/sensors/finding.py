@@ -33,12 +33,15 @@ class Absent:
         remedy: What a person can do about it; empty where nothing helps.
         uncounted: Hardware that draws power, is not counted because of this, and must be named in
             the first line of every summary; empty if nothing is left out.
+        part: The part that it would have counted, where that is known; a model of the part makes up
+            for it.
     """
 
     source: str
     reason: str
     remedy: str = ""
     uncounted: str = ""
+    part: str = ""
 
 
 Finding = Found | Absent

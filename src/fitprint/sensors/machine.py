@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 US_PER_S = 1_000_000
 NS_PER_US = 1_000
@@ -45,21 +45,23 @@ def read_machine(sys_root: Path, proc_root: Path) -> Machine:
         sockets=len(set(re.findall(r"^physical id\s*:\s*(\d+)", info, re.MULTILINE))) or 1,
         virtual=bool(re.search(r"^flags\s*:.*\bhypervisor\b", info, re.MULTILINE)),
         memory_gb=_memory_bytes(sys_root, proc_root) / 1e9,
-        cpu_limit=_cpu_limit(cgroup_folders(sys_root, proc_root, "cpu"), threads),
+        cpu_limit=min((limit for limit, _ in _cpu_limits(sys_root, proc_root, threads)), default=None),
     )
 
 
 def busy_clock(machine: Machine, sys_root: Path, proc_root: Path) -> Callable[[], int]:
     """Return a function that gives busy CPU time in microseconds, ever growing.
 
-    The cgroup's where it has a limit (child processes such as DataLoader workers are in it), else
-    the whole machine's.
+    That of the cgroup that has the limit (child processes such as DataLoader workers are in it),
+    else the whole machine's.
 
     Raises:
         OSError: If neither can be read.
+        ValueError: If what is read is not what the kernel writes.
     """
     if machine.cpu_limit is not None:
-        for folder in cgroup_folders(sys_root, proc_root, "cpuacct"):
+        limited = min(_cpu_limits(sys_root, proc_root, machine.threads))[1]
+        for folder in cgroup_folders(sys_root, proc_root, "cpuacct", limited):
             for read in (_v2_usage(folder), _v1_usage(folder)):
                 if _works(read):
                     return read
@@ -69,39 +71,44 @@ def busy_clock(machine: Machine, sys_root: Path, proc_root: Path) -> Callable[[]
     return lambda: _stat_busy_us(stat, ticks_per_s)
 
 
-def cgroup_folders(sys_root: Path, proc_root: Path, controller: str) -> list[Path]:
-    """Folders that may hold this process's cgroup files, the most specific first (v2, then v1)."""
+def cgroup_paths(proc_root: Path) -> list[PurePosixPath]:
+    """This process's cgroup and all that contain it, the innermost first; ``/`` is the last."""
+    lines = [line.split(":", 2) for line in _text(proc_root / "self" / "cgroup").splitlines()]
+    own = {PurePosixPath("/", fields[2].lstrip("/")) for fields in lines if len(fields) == 3}
+    every = {path for leaf in own for path in (leaf, *leaf.parents)} | {PurePosixPath("/")}
+    return sorted(every, key=lambda path: (-len(path.parts), str(path)))
+
+
+def cgroup_folders(sys_root: Path, proc_root: Path, controller: str, path: PurePosixPath) -> list[Path]:
+    """Where the files of one cgroup may lie: under the unified hierarchy (v2), else its controller's (v1)."""
     mount = sys_root / "fs" / "cgroup"
-    folders: list[Path] = []
-    for line in _text(proc_root / "self" / "cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            folders += [mount / path.lstrip("/"), mount]
-        elif controller in controllers.split(","):
-            folders += [mount / name / path.lstrip("/") for name in (controllers, controller)] + [mount / controller]
-    return folders or [mount, mount / controller]
+    lines = [line.split(":", 2) for line in _text(proc_root / "self" / "cgroup").splitlines()]
+    names = [fields[1] for fields in lines if len(fields) == 3 and controller in fields[1].split(",")]
+    return [mount.joinpath(name, *path.parts[1:]) for name in ("", *names, controller)]
 
 
-def _cpu_limit(folders: list[Path], threads: int) -> float | None:
-    for folder in folders:
-        quota, _, period = _text(folder / "cpu.max").strip().partition(" ")
-        if not quota:
-            quota, period = _text(folder / "cpu.cfs_quota_us").strip(), _text(folder / "cpu.cfs_period_us").strip()
-        if quota.isdecimal() and period.isdecimal() and int(period) > 0:
-            limit = int(quota) / int(period)
-            return limit if limit < threads else None
-    return None
+def _cpu_limits(sys_root: Path, proc_root: Path, threads: int) -> list[tuple[float, PurePosixPath]]:
+    """Every limit on CPU time that lies below the machine's, with its cgroup."""
+    limits = []
+    for path in cgroup_paths(proc_root):
+        for folder in cgroup_folders(sys_root, proc_root, "cpu", path):
+            quota, _, period = _text(folder / "cpu.max").strip().partition(" ")
+            if not quota:
+                quota, period = _text(folder / "cpu.cfs_quota_us").strip(), _text(folder / "cpu.cfs_period_us").strip()
+            if quota.isdecimal() and period.isdecimal() and 0 < int(quota) < threads * int(period):
+                limits.append((int(quota) / int(period), path))
+    return limits
 
 
 def _memory_bytes(sys_root: Path, proc_root: Path) -> int:
+    """Installed memory, or the smallest limit of any cgroup around this process."""
     match = re.search(r"^MemTotal:\s*(\d+) kB", _text(proc_root / "meminfo"), re.MULTILINE)
-    installed = int(match.group(1)) * 1024 if match else 0
-    for folder in cgroup_folders(sys_root, proc_root, "memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            text = _text(folder / name).strip()
-            if text.isdecimal() and int(text) < min(installed or _UNLIMITED_BYTES, _UNLIMITED_BYTES):
-                return int(text)
-    return installed
+    sizes = [int(match.group(1)) * 1024] if match else []
+    for path in cgroup_paths(proc_root):
+        for folder in cgroup_folders(sys_root, proc_root, "memory", path):
+            texts = [_text(folder / name).strip() for name in ("memory.max", "memory.limit_in_bytes")]
+            sizes += [int(text) for text in texts if text.isdecimal() and int(text) < _UNLIMITED_BYTES]
+    return min(sizes, default=0)
 
 
 def _v2_usage(folder: Path) -> Callable[[], int]:

@@ -60,11 +60,10 @@ def probe_cpu(machine: Machine, clock: Clock, busy: Callable[[], Callable[[], in
     """
     try:
         busy_us = busy()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return Absent("modelled CPU", f"busy CPU time cannot be read ({error})", uncounted="the CPU")
-    idle_w, full_w, rows = _virtual_power(machine) if machine.virtual else _bare_power(machine)
+    idle_w, full_w, rows, (low, high) = _virtual_power(machine) if machine.virtual else _bare_power(machine)
     share = 1.0 if machine.cpu_limit is None else machine.cpu_limit / machine.threads
-    low, high = _error(rows[-1])
     sensor = Sensor("cpu:modelled", "cpu", "modelled", UJ_IN_J, low, high, f"model from {rows[-1].source}")
     counter = ModelledCounter(
         sensor,
@@ -96,17 +95,21 @@ def probe_dram(machine: Machine, clock: Clock) -> Finding:
     return Found((counter,), assumptions=(_assumption(row),))
 
 
-def _virtual_power(machine: Machine) -> tuple[float, float, list[Assumption]]:
-    idle, full = _figure("vm_idle_w_per_vcpu"), _figure("vm_full_w_per_vcpu")
-    rows = [_assumption(idle), _assumption(full)]
-    return _value(idle) * machine.threads, _value(full) * machine.threads, rows
+def _virtual_power(machine: Machine) -> tuple[float, float, list[Assumption], tuple[float, float]]:
+    """Idle and full watts, their sources, and the interval that the figures' ranges leave at half load."""
+    idle, full = _assumption(_figure("vm_idle_w_per_vcpu")), _assumption(_figure("vm_full_w_per_vcpu"))
+    idle_w, full_w = float(idle.value or 0), float(full.value or 0)
+    error = _error(idle_w + full_w, (idle.low or 0) + (full.low or 0), (idle.high or 0) + (full.high or 0))
+    return idle_w * machine.threads, full_w * machine.threads, [idle, full], error
 
 
-def _bare_power(machine: Machine) -> tuple[float, float, list[Assumption]]:
-    idle, full = _figure("idle_share_of_tdp"), _figure("full_share_of_tdp")
+def _bare_power(machine: Machine) -> tuple[float, float, list[Assumption], tuple[float, float]]:
+    """Idle and full watts, their sources, and the interval: that of the TDP where it is itself a guess."""
+    idle, full = _assumption(_figure("idle_share_of_tdp")), _assumption(_figure("full_share_of_tdp"))
     tdp = _tdp(machine)
     tdp_w = float(tdp.value or 0)
-    return _value(idle) * tdp_w, _value(full) * tdp_w, [_assumption(idle), _assumption(full), tdp]
+    error = _error(tdp_w, tdp.low or tdp_w, tdp.high or tdp_w)
+    return float(idle.value or 0) * tdp_w, float(full.value or 0) * tdp_w, [idle, full, tdp], error
 
 
 def _tdp(machine: Machine) -> Assumption:
@@ -123,19 +126,17 @@ def _tdp(machine: Machine) -> Assumption:
     return Assumption("cpu_tdp", watts, None, None, "W", row["source"], int(row["year"]), basis)
 
 
-def _error(figure: Assumption) -> tuple[float, float]:
+def _error(value: float, low: float, high: float) -> tuple[float, float]:
     """CPU_ERROR, or the range of the figure that decides where that is wider."""
-    value = float(figure.value or 0)
-    if figure.low is None or figure.high is None or value <= 0:
-        return CPU_ERROR, CPU_ERROR
-    return max(CPU_ERROR, 1 - figure.low / value), max(CPU_ERROR, figure.high / value - 1)
+    return max(CPU_ERROR, 1 - low / value), max(CPU_ERROR, high / value - 1)
 
 
 def bare_cpu_name(cpu_name: str) -> str:
     """Strip trademarks, clock rates and core counts: ``Intel(R) Core(TM) i7-8700K CPU @ 3.70GHz`` -> ``Intel Core i7-8700K``."""
-    text = re.sub(r"\((?:R|TM|r|tm)\)|®|™", "", cpu_name)
-    text = re.sub(r"^\d+th Gen ", "", text)
-    text = re.sub(r"\s+(?:CPU\b|Processor\b|\d+-Core\b|with Radeon\b|w/ Radeon\b|@).*$", "", text)
+    text = re.sub(r"(?:\((?:R|TM)\)|®|™)(?=(-?))", lambda mark: "" if mark[1] else " ", cpu_name, flags=re.IGNORECASE)
+    text = re.sub(r"^\d+(?:st|nd|rd|th) Gen ", "", text)
+    text = re.sub(r"\s+(?:with|w/) .*$|\s*@.*$", "", text)
+    text = re.sub(r"\b(?:CPU|Processor|(?:\d+|Dual|Quad|Six|Eight|Twelve|Sixteen)-Cores?)(?=\s|$)", "", text)
     return " ".join(text.split())
 
 

@@ -64,26 +64,37 @@ def probe(nvml: Any, environ: Mapping[str, str]) -> list[Finding]:
     except nvml.NVMLError as error:
         return [Absent(SOURCE, f"no NVIDIA driver answers here ({error})", _driver_remedy(error))]
     try:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-        uuids = [_text(nvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+        count = nvml.nvmlDeviceGetCount()
     except nvml.NVMLError as error:
-        return [Absent(SOURCE, f"the driver does not list its boards ({error})")]
-    if not handles:
+        return [Absent(SOURCE, f"the driver does not count its boards ({error})", uncounted="the GPUs")]
+    if count == 0:
         return [Absent(SOURCE, "the driver lists no board")]
+    uuids = [_uuid(nvml, i) for i in range(count)]
     chosen = visible_gpus(uuids, environ)
     if not chosen:
-        return [Absent(SOURCE, "CUDA_VISIBLE_DEVICES leaves no board visible")]
-    return [_board(nvml, handles[i], uuids[i]) for i in chosen]
+        asked_for = environ.get("CUDA_VISIBLE_DEVICES", "")
+        left_out = f"the GPUs of CUDA_VISIBLE_DEVICES={asked_for}" if asked_for.strip(" ,") not in ("", "-1") else ""
+        return [Absent(SOURCE, f"CUDA_VISIBLE_DEVICES={asked_for!r} leaves no board visible", uncounted=left_out)]
+    return [_board(nvml, i, uuids[i]) for i in chosen]
 
 
-def _board(nvml: Any, handle: Any, uuid: str) -> Finding:
-    name = uuid
+def _uuid(nvml: Any, index: int) -> str:
+    """The board's UUID; a stand-in that matches nothing where the board does not answer."""
     try:
+        return _text(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)))
+    except nvml.NVMLError:
+        return f"unknown board {index}"
+
+
+def _board(nvml: Any, index: int, uuid: str) -> Finding:
+    name = f"GPU {index}"
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
         name = _text(nvml.nvmlDeviceGetName(handle))
         counter = NvmlCounter(nvml, handle, uuid, name)
         counter.read()
     except (SensorError, nvml.NVMLError) as error:
-        return Absent(f"{SOURCE}, {name}", f"the board has no readable energy counter ({error})", uncounted=name)
+        return Absent(f"{SOURCE}, {name}", f"the board has no readable energy counter ({error})", uncounted=name, part="gpu")
     return Found((counter,))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,9 @@ def probe(parts: tuple[str, ...] = PARTS, around: Surroundings | None = None) ->
     if "cpu" in parts or "dram" in parts:
         findings += rapl.probe(around.sys_root)
     kept, dropped = _split(findings, parts)
-    for absent_part in (part for part in ("cpu", "dram") if part in parts and part not in kept):
-        findings.append(_model(absent_part, around))
+    modelled_parts = [part for part in ("cpu", "dram") if part in parts and part not in kept]
+    findings = [_made_up_for(finding, modelled_parts) for finding in findings]
+    findings += [_model(part, around) for part in modelled_parts]
     for counter in dropped:
         counter.close()
     return _collect(findings, parts)
@@ -92,6 +93,13 @@ def _model(part: str, around: Surroundings) -> Finding:
     return modelled.probe_cpu(machine, around.clock, lambda: busy_clock(machine, around.sys_root, around.proc_root))
 
 
+def _made_up_for(finding: Finding, modelled_parts: Sequence[str]) -> Finding:
+    """What a model counts is not left out."""
+    if isinstance(finding, Absent) and finding.part in modelled_parts:
+        return replace(finding, uncounted="")
+    return finding
+
+
 def _split(findings: list[Finding], parts: tuple[str, ...]) -> tuple[set[str], list[Counter]]:
     counters = [counter for finding in findings if isinstance(finding, Found) for counter in finding.counters]
     kept = {counter.sensor.part for counter in counters if counter.sensor.part in parts}
@@ -102,7 +110,7 @@ def _collect(findings: list[Finding], parts: tuple[str, ...]) -> Sensors:
     found = [finding for finding in findings if isinstance(finding, Found)]
     return Sensors(
         counters=tuple(c for finding in found for c in finding.counters if c.sensor.part in parts),
-        absent=tuple(finding for finding in findings if isinstance(finding, Absent)),
+        absent=tuple(finding for finding in findings if isinstance(finding, Absent) and finding.part in ("", *parts)),
         assumptions=tuple(row for finding in found for row in finding.assumptions),
         notes=tuple(note for finding in found for note in finding.notes),
     )

@@ -18,7 +18,6 @@ P_MAX_W = 1000.0
 RAPL_ERROR = 0.05
 
 _TOP_ZONE = re.compile(r"intel-rapl:\d+")
-_PARTS = {"package": "cpu", "dram": "dram"}
 
 
 class RaplZone:
@@ -26,18 +25,18 @@ class RaplZone:
 
     min_interval_s = 0.0
 
-    def __init__(self, folder: Path, zone: str, part: str) -> None:
+    def __init__(self, folder: Path, package: str, part: str) -> None:
         self._fd = os.open(folder / "energy_uj", os.O_RDONLY | os.O_CLOEXEC)
         self.modulus = _range(folder)
         self.p_max_w = max([P_MAX_W, *_limits_w(folder)])
         self.sensor = Sensor(
-            id=f"{part}:{zone}",
+            id=f"{part}:{package}",
             part=part,
             method="counter",
             unit_j=UJ_IN_J,
             low=RAPL_ERROR,
             high=RAPL_ERROR,
-            source=f"{SOURCE}, {zone}",
+            source=f"{SOURCE}, {part} of {package}",
         )
 
     def read(self) -> int:
@@ -60,27 +59,28 @@ def probe(sys_root: Path) -> list[Finding]:
         return [Absent(SOURCE, f"no zone under {root}", "on bare metal: modprobe intel_rapl_msr; virtual machines have none")]
     findings: list[Finding] = []
     for zone in zones:
-        name = _name(zone)
-        findings += _open(zone, name, root)
+        package = _name(zone)
+        if not package.startswith("package"):
+            continue
+        findings.append(_open(zone, package, "cpu", root))
         children = sorted(zone.glob("intel-rapl:*:*")) or sorted(root.glob(f"{zone.name}:*"))
-        for child in children:
-            if _name(child) == "dram":
-                findings += _open(child, f"{name}-dram", root)
+        findings += [_open(child, package, "dram", root) for child in children if _name(child) == "dram"]
     return findings or [Absent(SOURCE, f"no package or dram zone under {root}")]
 
 
-def _open(folder: Path, zone: str, root: Path) -> list[Finding]:
-    part = _PARTS.get("dram" if zone.endswith("dram") else zone.partition("-")[0])
-    if part is None:
-        return []
+def _open(folder: Path, package: str, part: str, root: Path) -> Finding:
+    source, left_out = f"{SOURCE}, {part} of {package}", f"{part} of {package}"
+    counter = None
     try:
-        counter = RaplZone(folder, zone, part)
+        counter = RaplZone(folder, package, part)
         counter.read()
     except PermissionError:
-        return [Absent(f"{SOURCE}, {zone}", "permission denied", permission_remedy(root))]
+        return Absent(source, "permission denied", permission_remedy(root), left_out, part)
     except (OSError, ValueError) as error:
-        return [Absent(f"{SOURCE}, {zone}", f"cannot be read ({error})")]
-    return [Found((counter,))]
+        if counter is not None:
+            counter.close()
+        return Absent(source, f"cannot be read ({error})", "", left_out, part)
+    return Found((counter,))
 
 
 def permission_remedy(root: Path) -> str:
