@@ -39,7 +39,7 @@ def details(footprint: Footprint) -> list[tuple[str, str]]:
         ("factors", _factors(footprint.assumptions)),
         *(("budget", _budget(row)) for row in footprint.budget),
         ("stopped", str((footprint.stop_reason or {}).get("sentence", ""))),
-        ("that is", equivalent(footprint.co2e_g) if footprint.co2e_g else ""),
+        ("that is", equivalent(footprint.co2e_g, footprint.energy_j or 0.0) if footprint.co2e_g else ""),
     ]
     rows += [("note", note) for note in footprint.notes if not note.startswith("NOT COUNTED")]
     return [(label, text) for label, text in rows if text]
