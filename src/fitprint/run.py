@@ -23,7 +23,7 @@ from fitprint.ledger.process import this_process
 from fitprint.meter import Meter
 from fitprint.notices import logger
 from fitprint.records import Records, Stretch
-from fitprint.report.text import headline
+from fitprint.report.text import FIRST_LINE, headline
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
@@ -81,7 +81,7 @@ class Run:
         if self._records.kind == "fit":
             logger().info(defaults(self._records.factors))
             for note in self._records.notes:
-                if note.startswith("NOT COUNTED"):
+                if note.startswith(FIRST_LINE):
                     logger().warning(note)
 
     @property

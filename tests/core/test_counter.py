@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fitprint.clock import NS_PER_S
-from fitprint.sensors.counter import Unwrapped
+from fitprint.sensors.counter import Integrated, Sensor, Unwrapped
 from fitprint.testing import FakeClock, ScriptedCounter
 
 MODULUS_MJ = 1_000_000
@@ -159,3 +159,47 @@ def test_power_follows_a_change_of_load():
 
 def test_nothing_is_unseen_before_the_first_reading():
     assert Unwrapped(ScriptedCounter(FakeClock())).unseen_j(5 * NS_PER_S) == 0.0
+
+
+class ScriptedGauge:
+    """Watts that the test sets; None fails."""
+
+    sensor = Sensor("gpu:gauge", "gpu", "integrated", 1e-6, 0.1, 0.1, "scripted gauge")
+    p_max_w = 1000.0
+    now: float | None = 100.0
+
+    def watts(self) -> float:
+        if self.now is None:
+            raise OSError("scripted failure")
+        return self.now
+
+    def close(self) -> None:
+        pass
+
+
+def integrated(readings: list[tuple[float, float | None]]) -> Unwrapped:
+    """Read a gauge at the end of each stretch of seconds, at the watts that it shows there."""
+    clock, gauge = FakeClock(), ScriptedGauge()
+    unwrapped = Unwrapped(Integrated(gauge, clock))
+    unwrapped.read(clock.monotonic_ns())
+    for seconds, watts in readings:
+        clock.advance(seconds)
+        gauge.now = watts
+        unwrapped.read(clock.monotonic_ns())
+    return unwrapped
+
+
+def test_steady_power_is_integrated_exactly_however_it_is_read():
+    assert integrated([(20.0, 100.0)]).total == 2_000_000_000
+    assert integrated([(0.5, 100.0)] * 40).total == 2_000_000_000
+
+
+def test_changing_power_is_integrated_by_trapezoids():
+    assert integrated([(10.0, 100.0), (2.0, 500.0), (10.0, 500.0)]).total == (1000 + 600 + 5000) * 1_000_000
+
+
+def test_power_that_could_not_be_read_is_a_gap_and_not_made_up():
+    unwrapped = integrated([(10.0, 100.0), (10.0, None), (10.0, 100.0), (5.0, 100.0)])
+    assert unwrapped.total == 1_500_000_000
+    assert unwrapped.observed_ns == 15_000_000_000
+    assert len(unwrapped.gaps) == 1

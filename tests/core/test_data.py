@@ -9,16 +9,35 @@ import pytest
 
 from fitprint.data import table
 
-KEYS = {"grid": "code", "cpu_model": "name", "cpu_tdp": "name", "equivalences": "id", "time_zones": "zone"}
+KEYS = {
+    "accelerators": "name",
+    "cpu_arch": "name",
+    "grid": "code",
+    "cpu_model": "name",
+    "cpu_tdp": "name",
+    "equivalences": "id",
+    "time_zones": "zone",
+}
 NUMBERS = [
     ("grid", "g_per_kwh"),
     ("equivalences", "g_co2e"),
+    ("accelerators", "tdp_w"),
+    ("cpu_arch", "idle_w_per_vcpu"),
+    ("cpu_arch", "full_w_per_vcpu"),
     ("cpu_tdp", "tdp_w"),
     ("cpu_model", "value"),
     ("cpu_model", "low"),
     ("cpu_model", "high"),
 ]
-ROWS_AT_LEAST = {"grid": 200, "cpu_model": 5, "cpu_tdp": 4_000, "equivalences": 5, "time_zones": 400}
+ROWS_AT_LEAST = {
+    "accelerators": 100,
+    "cpu_arch": 10,
+    "grid": 200,
+    "cpu_model": 5,
+    "cpu_tdp": 4_000,
+    "equivalences": 5,
+    "time_zones": 400,
+}
 
 
 @pytest.mark.parametrize(("name", "least"), ROWS_AT_LEAST.items())

@@ -8,7 +8,7 @@ from fitprint.data import table
 from fitprint.sensors.counter import Unwrapped
 from fitprint.sensors.finding import Absent, Found
 from fitprint.sensors.machine import Machine
-from fitprint.sensors.modelled import bare_cpu_name, probe_cpu, probe_dram
+from fitprint.sensors.modelled import accelerator_tdp, bare_cpu_name, model_accelerator, probe_cpu, probe_dram
 from fitprint.testing import FakeClock
 
 I7 = "Intel(R) Core(TM) i7-8700K CPU @ 3.70GHz"  # 95 W: idle 0.12 x 95 = 11.4 W, full 1.02 x 95 = 96.9 W
@@ -168,3 +168,23 @@ def test_every_figure_of_the_model_is_an_assumption_with_a_source(finding):
 def test_names_that_processors_give_themselves_are_found_in_the_table(printed, in_the_table):
     assert bare_cpu_name(printed).casefold() == in_the_table.casefold()
     assert in_the_table in {row["name"] for row in table("cpu_tdp")}
+
+
+@pytest.mark.parametrize(
+    ("identity", "full_w"),
+    [(("GenuineIntel", 6, 85, 4), 4.0552), (("GenuineIntel", 6, 85, 7), 3.9285), (("AuthenticAMD", 25, 1, 1), 1.9368)],
+)
+def test_a_virtual_cpu_of_known_microarchitecture_has_its_own_watts(identity, full_w):
+    machine = Machine("virtual", 2, 1, True, 8.0, None, identity)
+    found = probe_cpu(machine, FakeClock(), lambda: lambda: 0)
+    assert [row.value for row in found.assumptions][1] == pytest.approx(full_w, abs=1e-3)
+    assert (found.counters[0].sensor.low, found.counters[0].sensor.high) == (0.4, 0.4)
+
+
+@pytest.mark.parametrize("name", ["NVIDIA H100 80GB HBM3", "H100 80GB HBM3", "nvidia h100 80gb hbm3"])
+def test_an_accelerator_is_found_with_and_without_its_vendors_name(name):
+    assert accelerator_tdp(name)["tdp_w"] == "700"
+
+
+def test_an_accelerator_that_is_in_no_table_is_not_modelled():
+    assert model_accelerator("gpu:x", "GRID V9-8Q", FakeClock()) is None

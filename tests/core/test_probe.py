@@ -44,6 +44,9 @@ class Nvml:
             raise self.NVMLError("Not Supported")
         return energy
 
+    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:  # noqa: N802
+        raise self.NVMLError("Not Supported")
+
 
 H100 = {"NVIDIA H100": 5_000}
 
@@ -125,10 +128,10 @@ def test_the_driver_is_left_alone_where_no_gpu_is_wanted(tmp_path):
     assert sensors.uncounted == ("the CPU", "the memory")
 
 
-def test_a_board_without_energy_counter_is_named_as_uncounted(look):
-    sensors = look({"Tesla K80": ENERGY_UNSUPPORTED, **H100}, parts=("gpu",))
+def test_a_board_that_cannot_be_read_and_is_in_no_table_is_named_as_uncounted(look):
+    sensors = look({"GRID V9-8Q": ENERGY_UNSUPPORTED, **H100}, parts=("gpu",))
     assert ids(sensors) == ["gpu:GPU-1"]
-    assert sensors.uncounted == ("Tesla K80",)
+    assert sensors.uncounted == ("GRID V9-8Q",)
     assert "Not Supported" in sensors.absent[0].reason
 
 

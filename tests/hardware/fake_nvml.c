@@ -2,7 +2,8 @@
  *
  * FAKE_NVML_WATTS="500,300" gives two boards; unset or empty, the driver is "not loaded".
  * FAKE_NVML_PERIOD_MS (default 100) is how often the visible counter is brought up to date.
- * FAKE_NVML_UNSUPPORTED="1" makes the energy counter of board 1 answer NOT_SUPPORTED.
+ * FAKE_NVML_UNSUPPORTED="1" makes the energy counter of board 1 answer NOT_SUPPORTED,
+ * FAKE_NVML_NO_POWER="1" its power; FAKE_NVML_NAME gives all boards a name.
  * fake_nvml_set_watts() changes a board's power; fake_nvml_true_mj() is the exact energy now.
  */
 #define _GNU_SOURCE
@@ -46,8 +47,8 @@ static double period(void) {
     return ms > 0 ? ms / 1000.0 : 1e-9;
 }
 
-static int unsupported(unsigned i) {
-    const char *text = getenv("FAKE_NVML_UNSUPPORTED");
+static int named_in(const char *variable, unsigned i) {
+    const char *text = getenv(variable);
     return text && *text && (unsigned)atoi(text) == i;
 }
 
@@ -99,7 +100,9 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned i, void **handle) {
     return SUCCESS;
 }
 int nvmlDeviceGetName(void *handle, char *name, unsigned length) {
-    snprintf(name, length, "Fake GPU %d", (int)((Board *)handle - boards));
+    const char *given = getenv("FAKE_NVML_NAME");
+    if (given && *given) snprintf(name, length, "%s", given);
+    else snprintf(name, length, "Fake GPU %d", (int)((Board *)handle - boards));
     return SUCCESS;
 }
 int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
@@ -109,7 +112,7 @@ int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
 int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *energy) {
     Board *b = handle;
     unsigned i = (unsigned)(b - boards);
-    if (unsupported(i)) return NOT_SUPPORTED;
+    if (named_in("FAKE_NVML_UNSUPPORTED", i)) return NOT_SUPPORTED;
     if (b->lost) return LOST;
     pthread_mutex_lock(&lock);
     double t = now(), p = period();
@@ -117,5 +120,12 @@ int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *energy
     if (edge < b->since) edge = b->since;
     *energy = (unsigned long long)energy_at(b, edge);
     pthread_mutex_unlock(&lock);
+    return SUCCESS;
+}
+int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
+    Board *b = handle;
+    if (named_in("FAKE_NVML_NO_POWER", (unsigned)(b - boards))) return NOT_SUPPORTED;
+    if (b->lost) return LOST;
+    *milliwatts = (unsigned)(b->watts * 1000.0);
     return SUCCESS;
 }

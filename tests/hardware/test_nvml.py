@@ -54,8 +54,36 @@ def test_a_lost_board_costs_coverage_and_not_the_run(gpu):
     assert footprint.epochs[0].energy_j > 0
 
 
-def test_a_board_without_an_energy_counter_is_named_first_in_the_summary(gpu, monkeypatch):
+def test_a_board_without_an_energy_counter_has_its_power_integrated(gpu, monkeypatch):
     monkeypatch.setenv("FAKE_NVML_UNSUPPORTED", "0")
+    gpu.set_watts(300.0)
+    with fitprint.Tracker(ledger="off", config=fitprint.Config(parts=["gpu"])) as tracker:
+        before = gpu.joules()
+        for watts in tracker.epochs([300.0, 300.0]):
+            gpu.set_watts(watts)
+            time.sleep(0.3)
+        truth = gpu.joules() - before
+    assert [s["method"] for s in tracker.footprint.sensors] == ["integrated"]
+    assert tracker.footprint.energy_j == pytest.approx(truth, rel=0.02)
+    assert tracker.footprint.measured_fraction == 1.0
+
+
+def test_a_board_without_any_sensor_is_modelled_and_said_first(gpu, monkeypatch):
+    monkeypatch.setenv("FAKE_NVML_UNSUPPORTED", "0")
+    monkeypatch.setenv("FAKE_NVML_NO_POWER", "0")
+    monkeypatch.setenv("FAKE_NVML_NAME", "Tesla T4")
+    with fitprint.Tracker(ledger="off", config=fitprint.Config(parts=["gpu"])) as tracker:
+        time.sleep(0.2)
+    footprint = tracker.footprint
+    assert footprint.energy_j == pytest.approx(0.8 * 70 * footprint.duration_s, rel=1e-3)
+    assert footprint.energy_high_j == pytest.approx(1.5 * footprint.energy_j)
+    assert str(footprint).startswith("MODELLED: Tesla T4")
+    assert "accelerator_tdp" in {row["name"] for row in footprint.assumptions}
+
+
+def test_a_board_that_can_neither_be_read_nor_modelled_is_named_first_in_the_summary(gpu, monkeypatch):
+    monkeypatch.setenv("FAKE_NVML_UNSUPPORTED", "0")
+    monkeypatch.setenv("FAKE_NVML_NO_POWER", "0")
     with fitprint.Tracker(ledger="off") as tracker:
         pass
     assert "gpu" not in tracker.footprint.by_part

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from fitprint.footprint import Footprint
 
 
+# Notes that begin so belong into the first line: hardware that is not counted, or only modelled.
+FIRST_LINE = ("NOT COUNTED", "MODELLED")
+
+
 def headline(footprint: Footprint) -> str:
     """One line: grams with interval, energy, time, epochs, status; what is not counted comes first."""
-    missing = [note for note in footprint.notes if note.startswith("NOT COUNTED")]
+    missing = [note for note in footprint.notes if note.startswith(FIRST_LINE)]
     parts = [
         *missing,
         f"{format_co2e(footprint.co2e_g)} CO2e ({interval(footprint)})",
@@ -41,7 +45,7 @@ def details(footprint: Footprint) -> list[tuple[str, str]]:
         ("stopped", str((footprint.stop_reason or {}).get("sentence", ""))),
         ("that is", equivalent(footprint.co2e_g, footprint.energy_j or 0.0) if footprint.co2e_g else ""),
     ]
-    rows += [("note", note) for note in footprint.notes if not note.startswith("NOT COUNTED")]
+    rows += [("note", note) for note in footprint.notes if not note.startswith(FIRST_LINE)]
     return [(label, text) for label, text in rows if text]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
-from fitprint.clock import NS_PER_S
+from fitprint.clock import NS_PER_S, Clock
 
 Method = Literal["counter", "integrated", "modelled"]
+
+UJ_IN_J = 1e-6
 
 PARTS = ("gpu", "cpu", "dram", "soc")
 
@@ -69,6 +71,63 @@ class Counter(Protocol):
 
     def close(self) -> None:
         """Give back what reading needs; may be called twice."""
+
+
+class Gauge(Protocol):
+    """Something that tells its power now."""
+
+    @property
+    def sensor(self) -> Sensor:
+        """What it measures; the method is ``integrated`` and the unit a microjoule."""
+
+    @property
+    def p_max_w(self) -> float:
+        """More power than the hardware can draw, in watts."""
+
+    def watts(self) -> float:
+        """Return the power now; raise SensorError or OSError where that fails."""
+
+    def close(self) -> None:
+        """Give back what reading needs; may be called twice."""
+
+
+class Integrated:
+    """A gauge as a counter of microjoules: trapezoids between readings, the window's edges included.
+
+    Power that could not be read is not made up: after a failure the count begins again at 0, which
+    everyone who reads it takes for what it is, a gap.
+
+    Args:
+        gauge: What is integrated.
+        clock: Time between readings.
+    """
+
+    modulus = None
+    min_interval_s = 0.0
+
+    def __init__(self, gauge: Gauge, clock: Clock) -> None:
+        self.sensor = gauge.sensor
+        self.p_max_w = gauge.p_max_w
+        self._gauge = gauge
+        self._clock = clock
+        self._uj = 0.0
+        self._last: tuple[int, float] | None = None
+
+    def read(self) -> int:
+        try:
+            watts = self._gauge.watts()
+        except Exception:
+            self._last, self._uj = None, -1.0
+            raise
+        now_ns = self._clock.monotonic_ns()
+        if self._last is not None:
+            then_ns, before = self._last
+            self._uj += (before + watts) / 2 * (now_ns - then_ns) / NS_PER_S / UJ_IN_J
+        self._last = (now_ns, watts)
+        return round(self._uj)
+
+    def close(self) -> None:
+        self._gauge.close()
 
 
 class Unwrapped:

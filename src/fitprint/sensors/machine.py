@@ -24,6 +24,7 @@ class Machine:
         virtual: True under a hypervisor.
         memory_gb: Installed memory in 10^9 bytes, or the cgroup's limit where that is less.
         cpu_limit: Threads that the cgroup may use, or None without a limit.
+        cpu_identity: Vendor, family, model and stepping; empty and zeros if unknown.
     """
 
     cpu_name: str
@@ -32,6 +33,7 @@ class Machine:
     virtual: bool
     memory_gb: float
     cpu_limit: float | None
+    cpu_identity: tuple[str, int, int, int] = ("", 0, 0, 0)
 
 
 def read_machine(sys_root: Path, proc_root: Path) -> Machine:
@@ -45,8 +47,16 @@ def read_machine(sys_root: Path, proc_root: Path) -> Machine:
         sockets=len(set(re.findall(r"^physical id\s*:\s*(\d+)", info, re.MULTILINE))) or 1,
         virtual=bool(re.search(r"^flags\s*:.*\bhypervisor\b", info, re.MULTILINE)),
         memory_gb=_memory_bytes(sys_root, proc_root) / 1e9,
+        cpu_identity=_identity(info),
         cpu_limit=min((limit for limit, _ in _cpu_limits(sys_root, proc_root, threads)), default=None),
     )
+
+
+def _identity(info: str) -> tuple[str, int, int, int]:
+    vendor = re.search(r"^vendor_id\s*:\s*(\S+)", info, re.MULTILINE)
+    found = [re.search(rf"^{name}\s*:\s*(\d+)$", info, re.MULTILINE) for name in ("cpu family", "model", "stepping")]
+    family, model, stepping = (int(match.group(1)) if match else 0 for match in found)
+    return vendor.group(1) if vendor else "", family, model, stepping
 
 
 def busy_clock(machine: Machine, sys_root: Path, proc_root: Path) -> Callable[[], int]:

@@ -14,16 +14,18 @@ from collections.abc import Callable, Mapping
 from fitprint.assumption import Assumption
 from fitprint.clock import NS_PER_S, Clock
 from fitprint.data import table
-from fitprint.sensors.counter import Sensor
+from fitprint.sensors.counter import UJ_IN_J, Sensor
 from fitprint.sensors.finding import Absent, Finding, Found
 from fitprint.sensors.machine import US_PER_S, Machine
 
-UJ_IN_J = 1e-6
 UJ_PER_J = 1_000_000
 # Software models of CPU power against wall meters: errors up to 40 % (Fischer 2025, hundreds of runs).
 CPU_ERROR = 0.40
 # Published DRAM figures per gigabyte and per DIMM disagree by a factor of two.
 DRAM_ERROR = 0.50
+# Mean power of boards that train over their TDP: 0.70 to 0.92 (A100 281 of 400 W and V100 275 of
+# 300 W in Dodge 2022, H100 600 of 700 W in Morrison 2025).
+TRAINING_SHARE, ACCELERATOR_ERROR = 0.8, 0.50
 
 
 class ModelledCounter:
@@ -96,11 +98,27 @@ def probe_dram(machine: Machine, clock: Clock) -> Finding:
 
 
 def _virtual_power(machine: Machine) -> tuple[float, float, list[Assumption], tuple[float, float]]:
-    """Idle and full watts, their sources, and the interval that the figures' ranges leave at half load."""
+    """Idle and full watts, their sources, and the interval: the model's own, or what not knowing the CPU leaves at half load."""
+    arch = _architecture(machine)
+    if arch is not None:
+        figures = [(name, float(arch[name])) for name in ("idle_w_per_vcpu", "full_w_per_vcpu")]
+        basis = f"{arch['name']}, {arch['basis']}"
+        rows = [Assumption(name, watts, None, None, "W/vCPU", arch["source"], int(arch["year"]), basis) for name, watts in figures]
+        return figures[0][1] * machine.threads, figures[1][1] * machine.threads, rows, (CPU_ERROR, CPU_ERROR)
     idle, full = _assumption(_figure("vm_idle_w_per_vcpu")), _assumption(_figure("vm_full_w_per_vcpu"))
     idle_w, full_w = float(idle.value or 0), float(full.value or 0)
     error = _error(idle_w + full_w, (idle.low or 0) + (full.low or 0), (idle.high or 0) + (full.high or 0))
     return idle_w * machine.threads, full_w * machine.threads, [idle, full], error
+
+
+def _architecture(machine: Machine) -> Mapping[str, str] | None:
+    """The row of the CPU's microarchitecture; steppings of one model may be different ones."""
+    vendor, family, model, stepping = machine.cpu_identity
+    rows = [
+        row for row in table("cpu_arch") if (row["vendor_id"], row["family"], row["model"]) == (vendor, str(family), str(model))
+    ]
+    fitting = [row for row in rows if int(row["stepping_from"]) <= stepping]
+    return max(fitting, key=lambda row: int(row["stepping_from"]), default=None)
 
 
 def _bare_power(machine: Machine) -> tuple[float, float, list[Assumption], tuple[float, float]]:
@@ -110,6 +128,36 @@ def _bare_power(machine: Machine) -> tuple[float, float, list[Assumption], tuple
     tdp_w = float(tdp.value or 0)
     error = _error(tdp_w, tdp.low or tdp_w, tdp.high or tdp_w)
     return float(idle.value or 0) * tdp_w, float(full.value or 0) * tdp_w, [idle, full, tdp], error
+
+
+def accelerator_tdp(name: str) -> Mapping[str, str] | None:
+    """The row of an accelerator by the name that its driver gives, with or without the vendor's name before it."""
+    wanted = name.casefold().removeprefix("nvidia ").strip()
+    return next((row for row in table("accelerators") if row["name"].casefold().removeprefix("nvidia ") == wanted), None)
+
+
+def model_accelerator(sensor_id: str, name: str, clock: Clock) -> Found | None:
+    """Model an accelerator without any sensor as TRAINING_SHARE of its TDP for all of the time; None without a TDP."""
+    row = accelerator_tdp(name)
+    if row is None:
+        return None
+    tdp_w = float(row["tdp_w"])
+    basis = f"{row['basis']} of {row['name']}; {TRAINING_SHARE:g} of it is assumed while a run lasts"
+    tdp = Assumption("accelerator_tdp", tdp_w, None, None, "W", row["source"], int(row["year"]), basis)
+    sensor = Sensor(
+        sensor_id,
+        "gpu",
+        "modelled",
+        UJ_IN_J,
+        ACCELERATOR_ERROR,
+        ACCELERATOR_ERROR,
+        f"model, {name}: {TRAINING_SHARE:g} x {tdp_w:g} W",
+    )
+    counter = ModelledCounter(sensor, idle_w=TRAINING_SHARE * tdp_w, busy_w=0.0, threads=0, clock=clock, busy_us=lambda: 0)
+    note = (
+        f"MODELLED: {name} has no readable sensor; {TRAINING_SHARE:g} x {tdp_w:g} W (its TDP) is assumed, +-{ACCELERATOR_ERROR:.0%}"
+    )
+    return Found((counter,), (tdp,), (note,))
 
 
 def _tdp(machine: Machine) -> Assumption:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fitprint.clock import Clock
 from fitprint.errors import SensorError
-from fitprint.sensors.counter import Sensor
+from fitprint.sensors.counter import UJ_IN_J, Counter, Integrated, Sensor
 from fitprint.sensors.finding import Absent, Finding, Found
+from fitprint.sensors.modelled import model_accelerator
 from fitprint.sensors.visible import visible_gpus
 
 SOURCE = "NVML total energy counter"
@@ -20,6 +22,9 @@ BOARD_GAIN = 0.05
 # Reading the counter faster than about once a second can make it fall short
 # (Dauner et al., HotCarbon '26: 1.6 % at 1 s, 13 % at 100 ms on one RTX 4090).
 MIN_INTERVAL_S = 1.0
+# Board gain as above, and what a reading a second misses between two.
+POWER_ERROR = 0.10
+MW_PER_W = 1000.0
 
 
 class NvmlCounter:
@@ -52,12 +57,41 @@ class NvmlCounter:
         """The driver handle is shared with frameworks in this process and stays open."""
 
 
-def probe(nvml: Any, environ: Mapping[str, str]) -> list[Finding]:
-    """Find the boards that this process may use and whose energy counter answers.
+class NvmlPower:
+    """Power of one board in watts, for boards without an energy counter."""
+
+    p_max_w = P_MAX_W
+
+    def __init__(self, nvml: Any, handle: Any, uuid: str, name: str) -> None:
+        self._nvml = nvml
+        self._handle = handle
+        self.sensor = Sensor(
+            id=f"gpu:{uuid}",
+            part="gpu",
+            method="integrated",
+            unit_j=UJ_IN_J,
+            low=POWER_ERROR,
+            high=POWER_ERROR,
+            source=f"NVML power, {name}",
+        )
+
+    def watts(self) -> float:
+        try:
+            return float(self._nvml.nvmlDeviceGetPowerUsage(self._handle)) / MW_PER_W
+        except self._nvml.NVMLError as error:
+            raise SensorError(f"{self.sensor.id}: {error}") from error
+
+    def close(self) -> None:
+        """The driver handle is shared with frameworks in this process and stays open."""
+
+
+def probe(nvml: Any, environ: Mapping[str, str], clock: Clock) -> list[Finding]:
+    """Find the boards that this process may use: by energy counter, else by power, else modelled.
 
     Args:
         nvml: The module ``pynvml`` of the package nvidia-ml-py, or a stand-in.
         environ: The process environment (CUDA_VISIBLE_DEVICES).
+        clock: What power is integrated over.
     """
     try:
         nvml.nvmlInit()
@@ -75,7 +109,7 @@ def probe(nvml: Any, environ: Mapping[str, str]) -> list[Finding]:
         asked_for = environ.get("CUDA_VISIBLE_DEVICES", "")
         left_out = f"the GPUs of CUDA_VISIBLE_DEVICES={asked_for}" if asked_for.strip(" ,") not in ("", "-1") else ""
         return [Absent(SOURCE, f"CUDA_VISIBLE_DEVICES={asked_for!r} leaves no board visible", uncounted=left_out)]
-    return [_board(nvml, i, uuids[i]) for i in chosen]
+    return [_board(nvml, i, uuids[i], clock) for i in chosen]
 
 
 def _uuid(nvml: Any, index: int) -> str:
@@ -86,16 +120,25 @@ def _uuid(nvml: Any, index: int) -> str:
         return f"unknown board {index}"
 
 
-def _board(nvml: Any, index: int, uuid: str) -> Finding:
+def _board(nvml: Any, index: int, uuid: str, clock: Clock) -> Finding:
+    """The best that the board can do, found out by asking it: what an architecture promises may still fail."""
     name = f"GPU {index}"
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         name = _text(nvml.nvmlDeviceGetName(handle))
-        counter = NvmlCounter(nvml, handle, uuid, name)
-        counter.read()
-    except (SensorError, nvml.NVMLError) as error:
-        return Absent(f"{SOURCE}, {name}", f"the board has no readable energy counter ({error})", uncounted=name, part="gpu")
-    return Found((counter,))
+    except nvml.NVMLError as error:
+        return Absent(f"{SOURCE}, {name}", f"the board does not answer ({error})", uncounted=name)
+    candidates: list[Counter] = [NvmlCounter(nvml, handle, uuid, name), Integrated(NvmlPower(nvml, handle, uuid, name), clock)]
+    reasons = []
+    for counter in candidates:
+        try:
+            counter.read()
+        except SensorError as error:
+            reasons.append(str(error))
+            continue
+        return Found((counter,))
+    modelled = model_accelerator(f"gpu:{uuid}", name, clock)
+    return modelled or Absent(f"{SOURCE}, {name}", f"neither energy nor power can be read ({'; '.join(reasons)})", uncounted=name)
 
 
 def _driver_remedy(error: Exception) -> str:

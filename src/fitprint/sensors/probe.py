@@ -74,7 +74,7 @@ def probe(parts: tuple[str, ...] = PARTS, around: Surroundings | None = None) ->
     around = around or Surroundings()
     findings: list[Finding] = []
     if "gpu" in parts:
-        findings += nvml.probe(around.nvml(), around.environment())
+        findings += nvml.probe(around.nvml(), around.environment(), around.clock)
     if "cpu" in parts or "dram" in parts:
         findings += rapl.probe(around.sys_root)
     kept, dropped = _split(findings, parts)

@@ -6,11 +6,10 @@ import os
 import re
 from pathlib import Path
 
-from fitprint.sensors.counter import Sensor
+from fitprint.sensors.counter import UJ_IN_J, Sensor
 from fitprint.sensors.finding import Absent, Finding, Found
 
 SOURCE = "RAPL (powercap)"
-UJ_IN_J = 1e-6
 # A zone's own limit is often its TDP, which boost exceeds: it only ever raises this.
 P_MAX_W = 1000.0
 # RAPL against external meters: package and DRAM readings of server parts follow the truth within a
