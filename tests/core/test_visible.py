@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from fitprint.sensors.visible import visible_gpus
+from fitprint.sensors.visible import visible_boards, visible_gpus
 
 UUIDS = [
     "GPU-6c1f0000-1111-2222-3333-444455556666",
@@ -50,3 +52,54 @@ def test_the_variable_chooses_boards(text, visible):
 def test_without_boards_nothing_is_visible():
     assert visible_gpus([], {}) == []
     assert visible_gpus([], {"CUDA_VISIBLE_DEVICES": "0"}) == []
+
+
+def boards(text, *, names=("A100",) * 4, modules=None, order=None, mig=None):
+    environ = {"CUDA_VISIBLE_DEVICES": text, "CUDA_DEVICE_ORDER": order or "FASTEST_FIRST"}
+    return visible_boards(UUIDS, names, environ, modules=modules or {}, parent_of_mig=(mig or {}).get)
+
+
+def test_two_parts_of_one_board_count_it_once_and_flag_it():
+    visible = boards("MIG-a,MIG-b,0", mig={"MIG-a": UUIDS[2], "MIG-b": UUIDS[2]})
+    assert (visible.indices, visible.shared) == ((2, 0), {2})
+
+
+def test_one_part_named_twice_voids_the_list():
+    assert boards("MIG-a,MIG-a", mig={"MIG-a": UUIDS[2]}).indices == ()
+
+
+def test_the_older_form_of_a_part_names_its_board():
+    assert boards(f"MIG-{UUIDS[3]}/7/0").indices == (3,)
+
+
+def test_an_unknown_part_ends_the_list():
+    assert boards("1,MIG-unknown,0").indices == (1,)
+
+
+def torch_with(*uuids, initialized=True):
+    properties = [SimpleNamespace(uuid=uuid.removeprefix("GPU-")) for uuid in uuids]
+    cuda = SimpleNamespace(
+        is_initialized=lambda: initialized, device_count=lambda: len(properties), get_device_properties=properties.__getitem__
+    )
+    return {"torch": SimpleNamespace(cuda=cuda)}
+
+
+def test_a_framework_that_has_opened_its_boards_is_asked():
+    assert boards("0", modules=torch_with(UUIDS[3], UUIDS[1])).indices == (3, 1)
+
+
+def test_a_framework_that_has_not_is_not():
+    assert boards("0", modules=torch_with(UUIDS[3], initialized=False)).indices == (0,)
+    assert boards("0", modules={"torch": SimpleNamespace()}).indices == (0,)
+
+
+@pytest.mark.parametrize(
+    ("names", "order", "said"),
+    [
+        (("A100", "T4", "A100", "A100"), None, True),
+        (("A100", "T4", "A100", "A100"), "PCI_BUS_ID", False),
+        (("A100",) * 4, None, False),
+    ],
+)
+def test_numbers_of_boards_that_differ_are_uncertain_unless_the_order_is_set(names, order, said):
+    assert ("PCI_BUS_ID" in boards("1", names=names, order=order).note) is said

@@ -129,3 +129,11 @@ int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
     *milliwatts = (unsigned)(b->watts * 1000.0);
     return SUCCESS;
 }
+int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
+    /* "MIG-<n>" is a part of board n. */
+    unsigned i = 0;
+    if (sscanf(uuid, "MIG-%u", &i) != 1 || i >= count) return NOT_FOUND;
+    *handle = &boards[i];
+    return SUCCESS;
+}
+int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(void *mig, void **handle) { *handle = mig; return SUCCESS; }

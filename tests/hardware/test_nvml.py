@@ -43,6 +43,25 @@ def test_an_empty_list_of_visible_devices_counts_none(gpu, monkeypatch):
     assert "no board visible" in sensors.absent[0].reason
 
 
+def test_a_mig_device_counts_its_board_once_and_says_that_it_is_shared(gpu, monkeypatch):
+    gpu.set_boards(2, 50.0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1,MIG-GPU-000000a1-0000-0000-0000-000000000000/1/0")
+    sensors = probe(("gpu",))
+    assert [c.sensor.id[:16] for c in sensors.counters] == ["gpu:GPU-000000a1"]
+    assert "shared (MIG)" in sensors.notes[0]
+
+
+def test_a_uuid_counts_exactly_that_board(gpu, monkeypatch):
+    gpu.set_boards(3, 50.0)
+    gpu.set_watts(400.0, board=1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-000000a1-0000-0000-0000-000000000000")
+    with fitprint.Meter(probe(("gpu",)).counters) as meter:
+        before, truth = meter.snapshot(), gpu.joules(1)
+        time.sleep(0.55)
+        energy, truth = meter.between(before, meter.snapshot()), gpu.joules(1) - truth
+    assert energy.joules == pytest.approx(truth, abs=400.0 * TICK_S + 1)
+
+
 def test_a_lost_board_costs_coverage_and_not_the_run(gpu):
     with fitprint.Tracker(ledger="off", config=fitprint.Config(parts=["gpu"])) as tracker:
         for index in tracker.epochs(range(2)):

@@ -10,7 +10,7 @@ from fitprint.errors import SensorError
 from fitprint.sensors.counter import UJ_IN_J, Counter, Integrated, Sensor
 from fitprint.sensors.finding import Absent, Finding, Found
 from fitprint.sensors.modelled import model_accelerator
-from fitprint.sensors.visible import visible_gpus
+from fitprint.sensors.visible import visible_boards
 
 SOURCE = "NVML total energy counter"
 MJ_IN_J = 1e-3
@@ -85,13 +85,14 @@ class NvmlPower:
         """The driver handle is shared with frameworks in this process and stays open."""
 
 
-def probe(nvml: Any, environ: Mapping[str, str], clock: Clock) -> list[Finding]:
+def probe(nvml: Any, environ: Mapping[str, str], clock: Clock, modules: Mapping[str, Any]) -> list[Finding]:
     """Find the boards that this process may use: by energy counter, else by power, else modelled.
 
     Args:
         nvml: The module ``pynvml`` of the package nvidia-ml-py, or a stand-in.
         environ: The process environment (CUDA_VISIBLE_DEVICES).
         clock: What power is integrated over.
+        modules: Modules that are loaded already; a framework that has opened its boards is asked.
     """
     try:
         nvml.nvmlInit()
@@ -103,29 +104,40 @@ def probe(nvml: Any, environ: Mapping[str, str], clock: Clock) -> list[Finding]:
         return [Absent(SOURCE, f"the driver does not count its boards ({error})", uncounted="the GPUs")]
     if count == 0:
         return [Absent(SOURCE, "the driver lists no board")]
-    uuids = [_uuid(nvml, i) for i in range(count)]
-    chosen = visible_gpus(uuids, environ)
-    if not chosen:
+    names, uuids = zip(*(_identity(nvml, i) for i in range(count)), strict=True)
+    visible = visible_boards(uuids, names, environ, modules=modules, parent_of_mig=lambda mig: _parent_uuid(nvml, mig))
+    if not visible.indices:
         asked_for = environ.get("CUDA_VISIBLE_DEVICES", "")
         left_out = f"the GPUs of CUDA_VISIBLE_DEVICES={asked_for}" if asked_for.strip(" ,") not in ("", "-1") else ""
         return [Absent(SOURCE, f"CUDA_VISIBLE_DEVICES={asked_for!r} leaves no board visible", uncounted=left_out)]
-    return [_board(nvml, i, uuids[i], clock) for i in chosen]
+    findings = [_board(nvml, i, names[i], uuids[i], clock) for i in visible.indices]
+    notes = [visible.note] if visible.note else []
+    notes += [f"{names[i]} is shared (MIG): the whole board is counted" for i in sorted(visible.shared)]
+    return [*findings, Found((), notes=tuple(notes))]
 
 
-def _uuid(nvml: Any, index: int) -> str:
-    """The board's UUID; a stand-in that matches nothing where the board does not answer."""
-    try:
-        return _text(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)))
-    except nvml.NVMLError:
-        return f"unknown board {index}"
-
-
-def _board(nvml: Any, index: int, uuid: str, clock: Clock) -> Finding:
-    """The best that the board can do, found out by asking it: what an architecture promises may still fail."""
-    name = f"GPU {index}"
+def _identity(nvml: Any, index: int) -> tuple[str, str]:
+    """The board's name and UUID; stand-ins that match nothing where the board does not answer."""
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        name = _text(nvml.nvmlDeviceGetName(handle))
+        return _text(nvml.nvmlDeviceGetName(handle)), _text(nvml.nvmlDeviceGetUUID(handle))
+    except nvml.NVMLError:
+        return f"GPU {index}", f"unknown board {index}"
+
+
+def _parent_uuid(nvml: Any, mig: str) -> str | None:
+    """The board that a MIG device is cut out of."""
+    try:
+        device = nvml.nvmlDeviceGetHandleByUUID(mig)
+        return _text(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device)))
+    except nvml.NVMLError:
+        return None
+
+
+def _board(nvml: Any, index: int, name: str, uuid: str, clock: Clock) -> Finding:
+    """The best that the board can do, found out by asking it: what an architecture promises may still fail."""
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
     except nvml.NVMLError as error:
         return Absent(f"{SOURCE}, {name}", f"the board does not answer ({error})", uncounted=name)
     candidates: list[Counter] = [NvmlCounter(nvml, handle, uuid, name), Integrated(NvmlPower(nvml, handle, uuid, name), clock)]

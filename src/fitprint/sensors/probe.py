@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -74,7 +75,7 @@ def probe(parts: tuple[str, ...] = PARTS, around: Surroundings | None = None) ->
     around = around or Surroundings()
     findings: list[Finding] = []
     if "gpu" in parts:
-        findings += nvml.probe(around.nvml(), around.environment(), around.clock)
+        findings += nvml.probe(around.nvml(), around.environment(), around.clock, sys.modules)
     if "cpu" in parts or "dram" in parts:
         findings += rapl.probe(around.sys_root)
     kept, dropped = _split(findings, parts)
