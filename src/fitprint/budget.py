@@ -300,6 +300,13 @@ class Watch:
             what = "the next batches and the closing validation and checkpoint"
             self._decide(budget, spent, need, epochs_done, f"inside epoch {epochs_done}", what)
 
+    def during(self, spent: Spent, interval_j: float) -> None:
+        """Decide, in a run without epochs, whether the time up to the next look still fits."""
+        for budget in self.budgets:
+            self._warn(budget, spent)
+            need = Expected(interval_j, CLOSING_MARGIN * interval_j)
+            self._decide(budget, spent, need, budget.min_epochs, "in mid-run", "going on until the next look")
+
     def batches_to_next_look(self, spent: Spent, per_batch_j: float) -> int:
         """How many batches may pass before the next look inside the epoch, by the strictest budget."""
         return min(self._interval(budget, spent, per_batch_j) for budget in self.budgets)

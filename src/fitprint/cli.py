@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from fitprint.command import run_command
 from fitprint.config import Config
 from fitprint.detection import detect
 from fitprint.errors import ConfigError, FitprintError, MissingExtraError
@@ -46,6 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     runs = commands.add_parser("runs", help="list the recorded runs, those that died included")
     runs.add_argument("--ledger", help="the ledger's file; fitprint.db in this folder by default")
     runs.set_defaults(command=_runs)
+    run = commands.add_parser("run", help="measure any command: fitprint run [options] -- CMD...")
+    for option in ("region", "budget", "project", "name", "ledger"):
+        run.add_argument(f"--{option}", help=f"as the option {option} of a run")
+    run.add_argument("--pue", type=float, help="facility power over IT power")
+    run.add_argument("--intensity", type=float, help="g CO2e per kWh")
+    run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- CMD...", help="the command and its arguments")
+    run.set_defaults(command=_run)
     demo = commands.add_parser("demo", help="train a small network on handwritten digits, measured")
     demo.add_argument("--framework", choices=("lightning", "keras"), default="lightning")
     demo.add_argument("--out", type=Path, default=Path("fitprint_demo"), help="folder for what it leaves")
@@ -83,6 +91,15 @@ def _runs(options: argparse.Namespace) -> int:
     head = ("run", "project", "name", "status", "started (UTC)", "time", "energy", "CO2e", "epochs")
     _print_table(head, [_run_cells(row) for row in rows])
     return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    if not words:
+        print("fitprint: run needs a command, for example: fitprint run --region FR -- python train.py", file=sys.stderr)
+        return 2
+    names = ("region", "budget", "project", "name", "ledger", "pue", "intensity")
+    return run_command(words, Config(**{name: getattr(options, name) for name in names}))
 
 
 def _run_cells(row: dict[str, Any]) -> list[str]:

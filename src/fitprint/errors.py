@@ -4,7 +4,8 @@ FitprintError
 ├── ConfigError         an option makes no sense; raised at construction (also a ValueError)
 ├── MissingExtraError   an optional dependency is not installed (also an ImportError)
 ├── SensorError         a counter could not be read just now; the meter turns it into a gap
-└── LedgerError         the record of runs cannot be read
+├── LedgerError         the record of runs cannot be read
+└── CommandError        a command that was to be measured cannot be started
 
 Failures of measuring never reach a training loop: only the first two are raised at users, and
 only while an object is being built.
@@ -41,6 +42,10 @@ class SensorError(FitprintError):
 
 class LedgerError(FitprintError):
     """The ledger cannot be read."""
+
+
+class CommandError(FitprintError):
+    """A command cannot be started."""
 
 
 def refusal(what: str, *, expected: str, came: object, near: Iterable[str] = (), hint: str = "") -> ConfigError:

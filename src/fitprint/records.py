@@ -52,6 +52,7 @@ class Records:
         sensors: What is read.
         factors: Joules to grams.
         started_at: Wall-clock start, ISO 8601 in UTC.
+        parent_run_id: The run inside which this one was started, or None.
     """
 
     settings: Settings
@@ -59,6 +60,7 @@ class Records:
     sensors: Sensors
     factors: Factors
     started_at: str
+    parent_run_id: str | None = None
 
     def epoch(
         self, window: Window, *, index: int, started_at: str, duration_ns: int, steps: int | None, complete: bool
@@ -115,6 +117,7 @@ class Records:
         grams = factors.grams(energy)
         record = Footprint(
             run_id=stretch.run_id,
+            parent_run_id=self.parent_run_id,
             kind=self.kind,
             project=config.project,
             name=config.name,

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fitprint.account import Account, Window
+from fitprint.account import PHASES, Account, Window
 from fitprint.budget import Pace, Schedule, Spent, Watch
 from fitprint.carbon.facility import node_factor_row, pue_row
 from fitprint.carbon.factors import Factors
@@ -60,8 +60,9 @@ class Run:
         self.blocks: list[EpochFootprint] = []
         self._settings = settings
         self._clock = around.clock
-        self._records = Records(settings, kind, sensors, choose_factors(settings, around), iso_utc(self._clock.time()))
-        self._account = Account("other" if kind == "fit" else kind)
+        parent = around.environment().get("FITPRINT_PARENT_RUN") or None
+        self._records = Records(settings, kind, sensors, choose_factors(settings, around), iso_utc(self._clock.time()), parent)
+        self._account = Account(kind if kind in PHASES else "other")
         self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick)
         self._clerk: Clerk | None = None
         self._lock = threading.RLock()
@@ -171,6 +172,13 @@ class Run:
             self._cut(fresh=False)
             spent = self._records.spent(self._stretch())
             self.watch.before(spent, self._pace, epochs_done=self._epochs_done, power_w=self._meter.power_w)
+
+    def check(self, ahead_s: float) -> None:
+        """Ask the budgets, outside of epochs, whether so many further seconds at the present power fit."""
+        with self._lock:
+            self._cut(fresh=False)
+            spent = self._records.spent(self._stretch(), self._meter.unseen_j())
+            self.watch.during(spent, ahead_s * self._meter.power_w)
 
     def annotate(self, metrics: Mapping[str, float]) -> None:
         """Add the framework's metrics to the last epoch; they may come after its end."""

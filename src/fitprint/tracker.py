@@ -38,7 +38,7 @@ class Tracker:
         run_id: Identity of the run; a new one by default.
         ledger: Path of the SQLite file that records runs, or ``"off"``.
         config: Options beyond these, and defaults for these.
-        kind: ``fit``, ``validate``, ``test`` or ``predict``.
+        kind: ``fit``, ``validate``, ``test``, ``predict`` or ``command``.
         counters: Counters to read instead of this machine's sensors.
         around: The machine: clock, folders, environment.
 
@@ -227,6 +227,10 @@ class Tracker:
     def check_start(self) -> None:
         """Let the budgets decide whether the first epoch may begin."""
         self._safely(lambda run: run.ask(), None)
+
+    def check(self, ahead_s: float) -> None:
+        """Let the budgets decide outside of epochs whether so many further seconds at this power fit."""
+        self._safely(lambda run: run.check(ahead_s), None)
 
     def scalars(self) -> dict[str, float]:
         """The last epoch and the run so far under their public tags (``carbon/...``)."""

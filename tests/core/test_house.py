@@ -30,7 +30,7 @@ FLOORS = [
     {"records"},
     {"run"},
     {"tracker", "detection"},
-    {"series"},
+    {"series", "command"},
     {"cli"},
 ]
 FRAMEWORKS = {"torch", "lightning", "pytorch_lightning", "keras", "tensorflow", "jax", "transformers", "tensorboard"}

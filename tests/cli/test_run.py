@@ -1,0 +1,104 @@
+"""``fitprint run``: any command, measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fitprint import Ledger
+
+
+def fitprint_run(*words, **options):
+    command = [sys.executable, "-m", "fitprint", "run", "--region", "FR", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+def only_run():
+    rows = Ledger().runs()
+    assert len(rows) == 1
+    return Ledger().footprint(rows[0]["run_id"])
+
+
+def test_the_commands_output_and_status_come_through_and_the_run_is_recorded():
+    done = fitprint_run(
+        "--name", "job", "--", sys.executable, "-c", "print('out'); import time; time.sleep(0.3); raise SystemExit(7)"
+    )
+    assert (done.returncode, done.stdout) == (7, "out\n")
+    assert "CO2e" in done.stderr
+    run = only_run()
+    assert (run.kind, run.status, run.name) == ("command", "failed", "job")
+    assert run.duration_s >= 0.3
+    assert set(run.phases) == {"other"}
+
+
+def test_a_command_that_a_signal_ends_gives_128_and_its_number():
+    done = fitprint_run("--", sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert done.returncode == 128 + signal.SIGKILL
+    assert only_run().status == "interrupted"
+
+
+def test_a_signal_is_passed_on_and_the_command_decides():
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
+        "print('ready', flush=True); time.sleep(30)"
+    )
+    command = [sys.executable, "-m", "fitprint", "run", "--", sys.executable, "-c", code]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 3
+
+
+def test_at_the_budget_the_command_is_asked_to_end_and_the_status_is_75():
+    code = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: (print('saved'), sys.exit(0)))\ntime.sleep(60)"
+    began = time.monotonic()
+    done = fitprint_run("--budget", "20 J", "--", sys.executable, "-c", code)
+    assert time.monotonic() - began < 30
+    assert (done.returncode, done.stdout) == (75, "saved\n")
+    run = only_run()
+    assert run.status == "stopped"
+    assert run.energy_j <= 20 * 1.1
+
+
+def test_a_run_inside_it_knows_its_parent():
+    code = "from fitprint import Tracker\nwith Tracker(region='FR', name='inner') as t: list(t.epochs(range(2)))"
+    fitprint_run("--name", "outer", "--", sys.executable, "-c", code)
+    runs = {row["name"]: Ledger().footprint(row["run_id"]) for row in Ledger().runs()}
+    assert runs["inner"].parent_run_id == runs["outer"].run_id
+    assert runs["outer"].parent_run_id is None
+
+
+def test_a_command_that_does_not_exist_is_a_failure_with_a_reason():
+    done = fitprint_run("--", "no-such-program")
+    assert done.returncode == 1
+    assert "cannot run 'no-such-program'" in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["--"]])
+def test_without_a_command_the_usage_is_shown_by_example(words):
+    done = fitprint_run(*words)
+    assert done.returncode == 2
+    assert "fitprint run --region FR -- python train.py" in done.stderr
+
+
+def test_bad_options_are_refused_before_anything_starts():
+    done = fitprint_run("--budget", "2kgs", "--", "touch", "started")
+    assert done.returncode == 2
+    assert "Did you mean '2 kg'" in done.stderr
+    assert not Path("started").exists()
+
+
+def test_the_environment_is_the_commands_own_beside_the_parents_id():
+    code = "import os, json; print(json.dumps(dict(os.environ)))"
+    done = fitprint_run("--", sys.executable, "-c", code, env={**os.environ, "MINE": "kept"})
+    seen = json.loads(done.stdout)
+    assert seen["MINE"] == "kept"
+    assert seen["FITPRINT_PARENT_RUN"] == only_run().run_id
