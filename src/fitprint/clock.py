@@ -15,6 +15,9 @@ class Clock(Protocol):
     def monotonic_ns(self) -> int:
         """Nanoseconds that never jump; differences are durations."""
 
+    def asleep_ns(self) -> int:
+        """Nanoseconds that the machine has spent suspended since it booted; 0 where that is unknown."""
+
     def time(self) -> float:
         """Seconds since 1970, adjustable by the system: only ever a label."""
 
@@ -24,6 +27,12 @@ class SystemClock:
 
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()
+
+    def asleep_ns(self) -> int:
+        """On Linux the monotonic clock stands still during a suspend and the boot-time clock does not."""
+        if not hasattr(time, "CLOCK_BOOTTIME"):
+            return 0
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
 
     def time(self) -> float:
         return time.time()

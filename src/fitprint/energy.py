@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -31,7 +32,14 @@ class Energy:
     duration_ns: int = 0
 
     def __add__(self, other: Energy) -> Energy:
-        return self._combined(other, 1)
+        if self.sensors is not other.sensors:
+            return self._combined(other, 1)
+        return Energy(  # the windows of one run: every boundary takes this way
+            self.sensors,
+            tuple(map(operator.add, self.counts, other.counts)),
+            tuple(map(operator.add, self.observed_ns, other.observed_ns)),
+            self.duration_ns + other.duration_ns,
+        )
 
     def __sub__(self, other: Energy) -> Energy:
         return self._combined(other, -1)

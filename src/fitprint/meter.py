@@ -16,6 +16,8 @@ from fitprint.sensors.counter import Counter, Sensor, Unwrapped
 LONGEST_PERIOD_S = 30.0
 GAUGE_PERIOD_S = 1.0
 NOT_STARTED = -1
+# The two clocks that tell a suspend are read one after the other: less than this is no suspend.
+SUSPEND_NS = NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Meter:
         self._stop = threading.Event()
         self._keeper: threading.Thread | None = None
         self._pid = NOT_STARTED
+        self._asleep_ns = 0
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
@@ -96,6 +99,7 @@ class Meter:
             raise RuntimeError("A closed Meter cannot be started again; create a new one.")
         self._sensors = tuple(unwrapped.counter.sensor for unwrapped in self._unwrapped)
         self._pid = os.getpid()
+        self._asleep_ns = self._clock.asleep_ns()
         first = self.snapshot()
         self._keeper = threading.Thread(target=self._keep, name="fitprint-keeper", daemon=True)
         self._keeper.start()
@@ -109,10 +113,21 @@ class Meter:
         """
         with self._lock:
             now_ns = self._clock.monotonic_ns()
+            fresh = self._woke_up(now_ns) or fresh
             for unwrapped in self._unwrapped:
                 if fresh or now_ns - unwrapped.read_ns >= unwrapped.counter.min_interval_s * NS_PER_S:
                     unwrapped.read(now_ns)
             return Snapshot(now_ns, tuple([u.total for u in self._unwrapped]), tuple([u.observed_ns for u in self._unwrapped]))
+
+    def _woke_up(self, now_ns: int) -> bool:
+        """Whether the machine was suspended since the last reading; counters may have been reset or stood still."""
+        asleep_ns = self._clock.asleep_ns()
+        woke_up = asleep_ns - self._asleep_ns > SUSPEND_NS
+        self._asleep_ns = asleep_ns
+        if woke_up:
+            for unwrapped in self._unwrapped:
+                unwrapped.leave_out(now_ns)
+        return woke_up
 
     def between(self, before: Snapshot, after: Snapshot) -> Energy:
         """The energy from one snapshot to a later one."""

@@ -14,12 +14,21 @@ class FakeClock:
     def __init__(self, start_s: float = 1_000.0, wall_s: float = 1_800_000_000.0) -> None:
         self._ns = round(start_s * NS_PER_S)
         self._wall_offset_s = wall_s - start_s
+        self._asleep_ns = 0
 
     def monotonic_ns(self) -> int:
         return self._ns
 
     def time(self) -> float:
         return self._ns / NS_PER_S + self._wall_offset_s
+
+    def asleep_ns(self) -> int:
+        return self._asleep_ns
+
+    def suspend(self, seconds: float) -> None:
+        """Let the machine sleep: the wall clock goes on, the monotonic one stands still."""
+        self._asleep_ns += round(seconds * NS_PER_S)
+        self._wall_offset_s += seconds
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

@@ -187,3 +187,33 @@ def test_a_forked_child_holds_an_inert_copy_and_cannot_close_the_parents():
         assert meter.alive
         clock.advance(3.0)
         assert meter.between(before, meter.snapshot()).joules == pytest.approx(30.0)
+
+
+def test_a_suspend_is_a_gap_and_adds_nothing():
+    clock = FakeClock()
+    gpu = ScriptedCounter(clock, watts=100.0)
+    with Meter([gpu], clock=clock) as meter:
+        before = meter.snapshot()
+        clock.advance(10.0)
+        meter.snapshot()
+        clock.advance(2.0)
+        clock.suspend(3600.0)
+        gpu.add(5000.0)
+        clock.advance(2.0)
+        after_waking = meter.snapshot()
+        clock.advance(10.0)
+        energy = meter.between(before, meter.snapshot())
+        assert meter.between(before, after_waking).joules == 1000.0
+        assert energy.joules == 2000.0
+        assert energy.coverage == pytest.approx(20 / 24)
+
+
+def test_a_step_of_the_wall_clock_is_no_suspend():
+    clock = FakeClock()
+    with Meter([ScriptedCounter(clock, watts=100.0)], clock=clock) as meter:
+        before = meter.snapshot()
+        for seconds in (3600.0, -7200.0):
+            clock.step_wall(seconds)
+            clock.advance(1.0)
+            meter.snapshot()
+        assert meter.between(before, meter.snapshot()).joules == 200.0

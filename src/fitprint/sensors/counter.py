@@ -158,10 +158,17 @@ class Unwrapped:
             return
         self.advance(raw, now_ns)
 
+    def leave_out(self, now_ns: int) -> None:
+        """Take what was counted since the last reading for a gap: the machine was suspended in between."""
+        if self._raw is None:
+            return
+        self.gaps.append((self.read_ns, now_ns))
+        self._raw = None
+
     def advance(self, raw: int, now_ns: int) -> None:
         """Take in a raw value that was read at ``now_ns`` (monotonic nanoseconds)."""
         if self._raw is None:
-            self._power_since = (0, now_ns)
+            self._power_since = (self.total, now_ns)
         else:
             self._add(raw, self._raw, now_ns)
         self._raw, self.read_ns = raw, now_ns
