@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import numbers
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fitprint import Budget, Config, Decision, Footprint, Tracker
+from fitprint import Budget, Config
 from fitprint.budget import Schedule
 from fitprint.errors import MissingExtraError
-from fitprint.series import Series
+from fitprint.series import Measured, Series
 
-try:
-    from keras.callbacks import Callback
-except ModuleNotFoundError as error:
-    raise MissingExtraError("fitprint_keras", "keras") from error
+if importlib.util.find_spec("keras") is None:
+    raise MissingExtraError("fitprint_keras", "keras")
+from keras.callbacks import Callback
 
 if TYPE_CHECKING:
     from fitprint_tensorboard import CarbonWriter
@@ -28,7 +27,7 @@ LOGS = {
 }
 
 
-class CarbonCallback(Callback):  # type: ignore[misc]  # Keras is not typed
+class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not typed
     """Measure the energy and CO2e of every epoch, log them, and stop on a budget.
 
     Puts ``co2e_g``, ``energy_wh``, ``total_co2e_g`` (and ``budget_used``) into the ``logs`` of every
@@ -76,132 +75,116 @@ class CarbonCallback(Callback):  # type: ignore[misc]  # Keras is not typed
     ) -> None:
         super().__init__()
         self.series = Series(
-            (config or Config()).overridden(
-                budget=budget,
-                region=region,
-                intensity=intensity,
-                pue=pue,
-                project=project,
-                name=name,
-                run_id=run_id,
-                ledger=ledger,
-            )
+            config,
+            budget=budget,
+            region=region,
+            intensity=intensity,
+            pue=pue,
+            project=project,
+            name=name,
+            run_id=run_id,
+            ledger=ledger,
         )
         self._log = log
         self._writer = _writer(log_dir) if log_dir is not None and log else None
-        self._look_at = self._batches_begun = self._first_step = self._epoch = 0
-
-    @property
-    def footprint(self) -> Footprint | None:
-        """The last ``fit``'s record, live while it lasts; None before the first."""
-        return self.series.footprint
-
-    @property
-    def footprints(self) -> list[Footprint]:
-        """The records of all runs that have ended, in order."""
-        return self.series.footprints
-
-    @property
-    def decision(self) -> Decision | None:
-        """Why the budget ends the run that lasts now, or None."""
-        return self.series.tracker.decision if self.series.tracker else None
+        self._first_step = self._epoch = 0
+        self._fitting = False
 
     # ---- start and end
 
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Keras sets these as a loop begins: a ``fit`` that is still open then was ended by an exception."""
+        super().set_params(params)
+        self._fitting = False
+        self.series.end("failed", abandoned=True)
+
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         self._fitting = True
-        self.series.begin("fit").check_start()
-        self._write_text(self._tracker.run_text())
+        tracker = self.series.begin("fit")
+        tracker.check_start()
+        self._write_text(tracker.run_text())
         self._pass_on_stop()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         self._fitting = False
-        tracker = self._tracker
-        self.series.end()
-        self._write_text(tracker.run_text(at_once=True))
+        ended = self.series.end()
+        if ended is not None and ended.measuring:
+            self._write_text(ended.run_text(at_once=True))
         if self._writer is not None:
             self._writer.close()
 
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        if self._fitting:
-            self._tracker.enter("validate")
-        else:
-            self.series.begin("test")
+        self._enter("validate") if self._fitting else self.series.begin("test")
 
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        if self._fitting:
-            self._tracker.leave("validate")
-        else:
-            self.series.end()
+        self._leave("validate") if self._fitting else self.series.end()
 
     def on_predict_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        if not self._fitting:
-            self.series.begin("predict")
+        self._enter("predict") if self._fitting else self.series.begin("predict")
 
     def on_predict_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        if not self._fitting:
-            self.series.end()
+        self._leave("predict") if self._fitting else self.series.end()
 
     # ---- epochs
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self._epoch, self._batches_begun, self._first_step = epoch, 0, self._steps()
-        self._look_at = self._tracker.begin_epoch(epoch, self._plan())
+        self._epoch, self._first_step = epoch, self._steps()
+        self.series.begin_epoch(epoch, self._plan())
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Runs in the loop's own thread, unlike batch-end hooks: decisions are made here."""
-        self._batches_begun = batch + 1
-        if batch >= self._look_at:
+        if self.series.batch(batch):
             self._look(batch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        batches = self._plan().batches
-        complete = self._batches_begun >= batches if batches is not None else not self._stopping
-        self._tracker.end_epoch(steps=self._steps() - self._first_step or None, complete=complete)
-        own = {k: float(v) for k, v in (logs or {}).items() if isinstance(v, numbers.Real)}
-        self._tracker.annotate(own)
+        steps = self._steps() - self._first_step
+        stopping = bool(getattr(self.model, "stop_training", False))
+        self.series.end_epoch(steps=steps or None, stopping=stopping, batches_at_once=self._batches_at_once())
+        self.series.tracker.annotate(logs or {})
         if self._log:
             self._publish(epoch, logs if logs is not None else {})
         self._pass_on_stop()
 
     # ---- inside
 
-    _fitting = False
+    def _enter(self, phase: str) -> None:
+        self.series.tracker.enter(phase)
 
-    @property
-    def _tracker(self) -> Tracker:
-        """The open run's tracker; one that does nothing where a hook comes on its own."""
-        return self.series.tracker or Tracker()
-
-    @property
-    def _stopping(self) -> bool:
-        return bool(getattr(self.model, "stop_training", False))
+    def _leave(self, phase: str) -> None:
+        self.series.tracker.leave(phase)
 
     def _plan(self) -> Schedule:
-        """What ``fit`` intends. It still runs one batch after a stop that is set as a batch begins."""
+        """What ``fit`` intends. It still runs what one hook stands for after a stop that is set as a batch begins."""
         params = self.params or {}
-        return Schedule(epochs=params.get("epochs"), batches=params.get("steps"), batches_after_stop=1)
+        at_once = self._batches_at_once()
+        return Schedule(epochs=params.get("epochs"), batches=params.get("steps"), batches_after_stop=at_once)
+
+    def _batches_at_once(self) -> int:
+        at_once = getattr(self.model, "steps_per_execution", 1)
+        return at_once if isinstance(at_once, int) else 1
 
     def _steps(self) -> int:
-        """Optimizer steps so far; 0 where the model has no optimizer."""
+        """Optimizer steps so far; 0 where they cannot be had."""
         optimizer = getattr(self.model, "optimizer", None)
-        return int(optimizer.iterations) if optimizer is not None else 0
+        iterations = getattr(optimizer, "iterations", 0)
+        return self.series.shielded("reading the optimizer's steps", lambda: int(iterations), 0)
 
     def _look(self, batches_done: int) -> None:
-        self._look_at, block = self._tracker.look(batches_done)
+        block = self.series.look(batches_done)
         if block and self._writer is not None:
             self._writer.scalars(block, step=self._steps())
         self._pass_on_stop()
 
     def _publish(self, epoch: int, logs: dict[str, Any]) -> None:
-        values = self._tracker.scalars()
+        tracker = self.series.tracker
+        values = tracker.scalars()
         logs.update({key: values[tag] for tag, key in LOGS.items() if tag in values})
-        if self._writer is not None:
+        if self._writer is not None and tracker.measuring:
             self._writer.scalars(values, step=epoch)
-            self._write_text(self._tracker.run_text())
+            self._write_text(tracker.run_text())
 
     def _pass_on_stop(self) -> None:
-        if self._tracker.should_stop and self.model is not None:
+        if self.series.tracker.should_stop and self.model is not None:
             self.model.stop_training = True
 
     def _write_text(self, text: str | None) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fitprint import Budget, Config, Decision, Footprint, Tracker
+from fitprint import Budget, Config
 from fitprint.budget import Schedule
-from fitprint.series import Series
+from fitprint.series import Measured, Series
 from fitprint.tracker import status_of
 
 if TYPE_CHECKING:
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 else:
     from fitprint_lightning.base import LightningCallback
 
-KINDS = {"fit": "fit", "validate": "validate", "test": "test", "predict": "predict"}
 PROGRESS_BAR_TAG = "carbon/total_co2e_g"
 
 
-class CarbonCallback(LightningCallback):  # type: ignore[misc]  # the framework is not followed by the type checker
+class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the framework is not followed by the type checker
     r"""Measures the energy and CO2e of every epoch, logs them, and stops on a budget.
 
     The values go through ``LightningModule.log`` to whatever loggers the Trainer has, under
@@ -65,102 +64,82 @@ class CarbonCallback(LightningCallback):  # type: ignore[misc]  # the framework 
     ) -> None:
         super().__init__()
         self.series = Series(
-            (config or Config()).overridden(
-                budget=budget,
-                region=region,
-                intensity=intensity,
-                pue=pue,
-                project=project,
-                name=name,
-                run_id=run_id,
-                ledger=ledger,
-            )
+            config,
+            budget=budget,
+            region=region,
+            intensity=intensity,
+            pue=pue,
+            project=project,
+            name=name,
+            run_id=run_id,
+            ledger=ledger,
         )
         self._log = log
         self._kind = "fit"
-        self._restored: Mapping[str, Any] = {}
-        self._look_at = self._batches_done = self._first_step = 0
-        self._schedule = Schedule()
-
-    @property
-    def footprint(self) -> Footprint | None:
-        """The last ``fit``'s record, live while it lasts; None before the first."""
-        return self.series.footprint
-
-    @property
-    def footprints(self) -> list[Footprint]:
-        """The records of all runs that have ended, in order."""
-        return self.series.footprints
-
-    @property
-    def decision(self) -> Decision | None:
-        """Why the budget ends the run that lasts now, or None."""
-        return self.series.tracker.decision if self.series.tracker else None
+        self._in_epoch = False
+        self._first_step = 0
+        self._stale: dict[str, Any] = {}
 
     # ---- start and end
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._kind = KINDS.get(str(getattr(stage, "value", stage)), "fit")
-        self.series.begin(self._kind)
+        self._kind = str(getattr(stage, "value", stage))
+        self.series.begin(self._kind, awaits_state=True)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._write_text(trainer)
+        self._in_epoch = False
+        self._write_text(trainer, self.series.tracker.run_text())
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._tracker.check_start()
+        self.series.tracker.check_start()
         self._pass_on_stop(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._take_metrics(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        tracker = self.series.tracker
-        self.series.end()
-        if tracker is not None:
-            self._write_text(trainer, tracker)
+        self._end(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._take_metrics(trainer)
-        self.series.end(status_of(type(exception)))
+        self._end(trainer, status_of(exception) or "interrupted")
 
     # ---- epochs and phases
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._take_metrics(trainer)
-        self._schedule = plan(trainer)
-        self._batches_done, self._first_step = 0, trainer.global_step
-        self._look_at = self._tracker.begin_epoch(trainer.current_epoch, self._schedule)
+        self._stale = dict(trainer.callback_metrics)
+        self._begin_epoch(trainer, 0)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if not self._in_epoch:  # a run that is resumed inside an epoch has no start of it
+            self._begin_epoch(trainer, batch_idx)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._batches_done = batch_idx + 1
-        if self._batches_done >= self._look_at:
-            self._look(trainer)
+        if self.series.batch(batch_idx + 1):
+            self._look(trainer, batch_idx + 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        batches = self._schedule.batches
-        complete = self._batches_done >= batches if batches is not None else not trainer.should_stop
-        self._tracker.end_epoch(steps=trainer.global_step - self._first_step, complete=complete)
-        if self._log and not _barebones(trainer):
-            values = self._tracker.scalars()
-            total = values.pop(PROGRESS_BAR_TAG)
-            pl_module.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
-            pl_module.log(PROGRESS_BAR_TAG, total, on_step=False, on_epoch=True, batch_size=1, prog_bar=True)
-            self._write_text(trainer)
+        self._in_epoch = False
+        self.series.end_epoch(steps=trainer.global_step - self._first_step, stopping=trainer.should_stop)
+        if self._log and not getattr(trainer, "barebones", False):
+            self.series.shielded("logging the epoch", lambda: self._publish(pl_module), None)
+            self._write_text(trainer, self.series.tracker.run_text())
         self._pass_on_stop(trainer)
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._tracker.enter("sanity_check")
+        self.series.tracker.enter("sanity_check")
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._tracker.leave("sanity_check")
+        self.series.tracker.leave("sanity_check")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._kind == "fit" and not trainer.sanity_checking:
-            self._tracker.enter("validate")
+            self.series.tracker.enter("validate")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._kind == "fit" and not trainer.sanity_checking:
-            self._tracker.leave("validate")
+            self.series.tracker.leave("validate")
 
     # ---- state in checkpoints
 
@@ -171,46 +150,53 @@ class CarbonCallback(LightningCallback):  # type: ignore[misc]  # the framework 
 
     def state_dict(self) -> dict[str, Any]:
         """Plain types only: survives ``torch.load(weights_only=True)``."""
-        return self.series.tracker.state() if self.series.tracker and self._kind == "fit" else {}
+        return self.series.state()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self.series.tracker and self._kind == "fit":
-            self.series.tracker.resume(state_dict)
+        self.series.resume(state_dict)
 
     # ---- inside
 
-    @property
-    def _tracker(self) -> Tracker:
-        """The open run's tracker; one that does nothing where a hook comes without ``setup``."""
-        return self.series.tracker or Tracker()
+    def _begin_epoch(self, trainer: Trainer, batches_done: int) -> None:
+        self._in_epoch = True
+        self._first_step = trainer.global_step
+        schedule = self.series.shielded("reading the trainer's plan", lambda: plan(trainer), Schedule())
+        self.series.begin_epoch(trainer.current_epoch, schedule, batches_done=batches_done)
 
-    def _look(self, trainer: Trainer) -> None:
-        self._look_at, block = self._tracker.look(self._batches_done)
+    def _look(self, trainer: Trainer, batches_done: int) -> None:
+        block = self.series.look(batches_done)
         if block and self._log:
-            for logger in trainer.loggers:
-                logger.log_metrics(block, step=trainer.fit_loop.epoch_loop._batches_that_stepped)
+            self.series.shielded("logging a block", lambda: _log_to_all(trainer, block), None)
         if trainer.world_size == 1:
             self._pass_on_stop(trainer)
 
+    def _publish(self, pl_module: LightningModule) -> None:
+        values = self.series.tracker.scalars()
+        total = values.pop(PROGRESS_BAR_TAG)
+        pl_module.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
+        pl_module.log(PROGRESS_BAR_TAG, total, on_step=False, on_epoch=True, batch_size=1, prog_bar=True)
+
     def _pass_on_stop(self, trainer: Trainer) -> None:
         """Every rank passes here, and all stop if one of them has to: a lone stop would break the others."""
-        stop = self._tracker.should_stop
+        stop = self.series.tracker.should_stop
         if trainer.world_size > 1:
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         trainer.should_stop = trainer.should_stop or stop
 
     def _take_metrics(self, trainer: Trainer) -> None:
-        """The user's own metrics of the epoch that ended: complete only after all of its hooks."""
-        own = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.startswith("carbon/")}
-        self._tracker.annotate(own)
+        """The user's own metrics of the epoch that ended, complete only after all of its hooks; old ones left out."""
+        fresh = {k: v for k, v in trainer.callback_metrics.items() if v is not self._stale.get(k)}
+        self.series.tracker.annotate(fresh)
 
-    def _write_text(self, trainer: Trainer, closed: Tracker | None = None) -> None:
+    def _end(self, trainer: Trainer, status: str | None = None) -> None:
+        ended = self.series.end(status)
+        if ended is not None:
+            self._write_text(trainer, ended.run_text(at_once=True))
+
+    def _write_text(self, trainer: Trainer, text: str | None) -> None:
         """Give TensorBoard the run's record, from which the Carbon tab reads totals and sources."""
-        if not self._log or not trainer.is_global_zero or self._kind != "fit":
-            return
-        text = closed.run_text(at_once=True) if closed else self._tracker.run_text()
-        for writer in text_writers(trainer.loggers) if text else ():
-            writer.add_text("fitprint/run", text, trainer.global_step)
+        if text and self._log and self._kind == "fit" and trainer.is_global_zero:
+            self.series.shielded("writing the run's text", lambda: _text_to_tensorboard(trainer, text), None)
 
 
 def plan(trainer: Trainer) -> Schedule:
@@ -221,12 +207,20 @@ def plan(trainer: Trainer) -> Schedule:
         batches=_finite(trainer.num_training_batches),
         batches_per_step=trainer.accumulate_grad_batches,
         validation_batches=_validation_batches(trainer),
+        steps=trainer.max_steps if trainer.max_steps > 0 else None,
     )
 
 
-def text_writers(loggers: Sequence[Any]) -> list[Any]:
-    """The TensorBoard writers among the loggers, of either package."""
-    return [logger.experiment for logger in loggers if type(logger).__name__ == "TensorBoardLogger"]
+def _log_to_all(trainer: Trainer, values: Mapping[str, float]) -> None:
+    for logger in trainer.loggers:
+        logger.log_metrics(values, step=trainer.fit_loop.epoch_loop._batches_that_stepped)
+
+
+def _text_to_tensorboard(trainer: Trainer, text: str) -> None:
+    """To the TensorBoard loggers, of either package."""
+    for logger in trainer.loggers:
+        if type(logger).__name__ == "TensorBoardLogger":
+            logger.experiment.add_text("fitprint/run", text, trainer.global_step)
 
 
 def _validation_batches(trainer: Trainer) -> int | None:
@@ -238,7 +232,3 @@ def _validation_batches(trainer: Trainer) -> int | None:
 
 def _finite(number: float) -> int | None:
     return int(number) if math.isfinite(number) else None
-
-
-def _barebones(trainer: Trainer) -> bool:
-    return bool(getattr(trainer, "barebones", False))

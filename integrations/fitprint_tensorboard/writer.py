@@ -6,7 +6,7 @@ import importlib.util
 import itertools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +44,11 @@ class CarbonWriter:
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write one point of each series."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        self._write([Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()], step)
+        self._write(lambda: [_scalar(tag, value) for tag, value in values.items()], step)
 
     def text(self, tag: str, text: str, step: int) -> None:
         """Write a text for the text tab."""
-        from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-        from tensorboard.compat.proto.tensor_pb2 import TensorProto
-        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-        from tensorboard.compat.proto.types_pb2 import DT_STRING
-
-        shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
-        tensor = TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=[text.encode()])
-        plugin = SummaryMetadata.PluginData(plugin_name="text")
-        value = Summary.Value(tag=f"{tag}/text_summary", tensor=tensor, metadata=SummaryMetadata(plugin_data=plugin))
-        self._write([value], step)
+        self._write(lambda: [_text(tag, text)], step)
 
     def close(self) -> None:
         """Flush and close; may be called twice, and writing again opens a new file."""
@@ -67,19 +56,23 @@ class CarbonWriter:
         if file is not None:
             file.close()
 
-    def _write(self, values: list[Any], step: int) -> None:
+    def _write(self, make: Callable[[], list[Any]], step: int) -> None:
         if self._failed:
             return
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
         try:
+            from tensorboard.compat.proto.event_pb2 import Event
+            from tensorboard.compat.proto.summary_pb2 import Summary
+
             self._file = self._file or self._open()
-            self._append(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+            self._append(Event(wall_time=time.time(), step=step, summary=Summary(value=make())))
             self._file.flush()
-        except OSError as error:
+        except Exception as error:  # a full disk, or a TensorBoard that is broken here
             self._failed = True
-            logger().warning("TensorBoard events cannot be written to %s (%s); training goes on without them", self.log_dir, error)
+            logger().warning(
+                "TensorBoard events cannot be written to %s (%s); training goes on without them. Choose another log_dir.",
+                self.log_dir,
+                error,
+            )
 
     def _open(self) -> Any:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -93,3 +86,21 @@ class CarbonWriter:
 
     def _append(self, event: Any) -> None:
         self._file.write(event.SerializeToString())
+
+
+def _scalar(tag: str, value: float) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    return Summary.Value(tag=tag, simple_value=value)
+
+
+def _text(tag: str, text: str) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+    from tensorboard.compat.proto.types_pb2 import DT_STRING
+
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
+    tensor = TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=[text.encode()])
+    plugin = SummaryMetadata.PluginData(plugin_name="text")
+    return Summary.Value(tag=f"{tag}/text_summary", tensor=tensor, metadata=SummaryMetadata(plugin_data=plugin))

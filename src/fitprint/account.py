@@ -58,6 +58,16 @@ class Account:
         if self.block is not None:
             self.block.book(energy, self.phase)
 
+    def with_booked(self, energy: Energy) -> Account:
+        """A copy in which a further stretch is booked; this account stays as it is."""
+        copy = Account()
+        copy._phases = list(self._phases)
+        copy.run = Window(self.run.energy, dict(self.run.phases))
+        copy.in_epochs = self.in_epochs
+        copy.epoch = Window() if self.epoch is not None else None
+        copy.book(energy)
+        return copy
+
     def enter(self, phase: str) -> None:
         self._phases.append(phase)
 
@@ -69,4 +79,4 @@ class Account:
 
 
 def _plus(sum_so_far: Energy | None, energy: Energy) -> Energy:
-    return energy if sum_so_far is None or not sum_so_far.sensors else sum_so_far + energy
+    return energy if sum_so_far is None else sum_so_far + energy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from typing import Any, Literal
 
 from fitprint.errors import refusal
@@ -134,6 +134,7 @@ class Schedule:
         batches_per_step: Batches of one optimizer step (gradient accumulation).
         validation_batches: Batches of one validation; 0 for none, None if unknown.
         batches_after_stop: Batches that the framework still runs once it has been told to stop.
+        steps: Optimizer steps after which the run ends in any case, or None.
     """
 
     epochs: int | None = None
@@ -141,6 +142,15 @@ class Schedule:
     batches_per_step: int = 1
     validation_batches: int | None = None
     batches_after_stop: int = 0
+    steps: int | None = None
+
+    @property
+    def last_epoch(self) -> int | None:
+        """Number of epochs that the run ends after, by epochs or by steps; None if neither is known."""
+        by_steps = None
+        if self.steps is not None and self.batches:
+            by_steps = math.ceil(self.steps * self.batches_per_step / self.batches)
+        return min((n for n in (self.epochs, by_steps) if n is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +182,6 @@ class Pace:
         """Learn from the record of an epoch of this run before it was resumed."""
         if epoch.complete and epoch.energy_j is not None:
             self.epoch(epoch.energy_j)
-            if "validate" in epoch.phases:
-                self.validation(epoch.phases["validate"])
 
     def validation(self, joules: float) -> None:
         self._validations.append(joules)
@@ -264,7 +272,9 @@ class Watch:
         self.budgets = tuple(budgets)
         self.decision: Decision | None = None
         self._say = say
-        self._said: set[tuple[str, Budget]] = set()
+        self._said: set[tuple[str, int]] = set()
+        self._undelivered: list[Callable[[Decision], object]] = []
+        self._looks_inside = False
 
     @property
     def should_stop(self) -> bool:
@@ -287,13 +297,15 @@ class Watch:
         for budget in self.budgets:
             self._warn(budget, spent)
             need = Expected(0.0, 0.0)
-            if ahead is not None and budget.check == "epoch":
+            # By batches the budget is used to the last one, but only where there is a hook between batches.
+            if ahead is not None and (budget.check == "epoch" or not self._looks_inside):
                 need = Expected(ahead.mean, ahead.upper + ENDING_S * power_w)
             number = epochs_done if number is None else number
             self._decide(budget, spent, need, epochs_done, f"before {what} {number}", f"the next {what}")
 
     def inside_epoch(self, spent: Spent, interval_j: float, closing_j: float, *, epochs_done: int) -> None:
         """Decide whether the batches up to the next look, and closing after them, still fit."""
+        self._looks_inside = True
         for budget in self.budgets:
             self._warn(budget, spent)
             need = Expected(interval_j + closing_j, CLOSING_MARGIN * interval_j + closing_j)
@@ -340,7 +352,7 @@ class Watch:
             return
         expected = spent.ahead(need.mean, quantity)
         sentence = _sentence(budget, spent, expected, upper, where, what)
-        if ("forced", budget) in self._said:
+        if ("forced", self.budgets.index(budget)) in self._said:
             sentence += f" min_epochs={budget.min_epochs} had forced more than the budget allowed."
         self._exceeded(budget, Decision("budget", sentence, used, quantity.value, quantity.unit, expected or None))
 
@@ -353,7 +365,22 @@ class Watch:
             self.decision = decision
             self._say(decision.sentence)
             if callable(budget.on_exceed):
-                _call(budget.on_exceed, decision)
+                self._undelivered.append(budget.on_exceed)
+
+    def conclude(self, spent: Spent) -> None:
+        """At the run's end: if the framework's own minimum forced more than the budget allowed, the reason says so."""
+        if self.decision is None:
+            return
+        used = spent.co2e_g if self.decision.unit == "g" else spent.energy_j
+        if used > self.decision.limit and self.decision.spent < self.decision.limit:
+            in_the_end = format_quantity(used, self.decision.unit)
+            more = f" The framework went on all the same (min_epochs or min_steps): {in_the_end} in the end."
+            self.decision = replace(self.decision, sentence=self.decision.sentence + more)
+
+    def deliver(self) -> None:
+        """Call the user's own code that waits for a decision; outside of every lock, for it may take its time."""
+        while self._undelivered and self.decision is not None:
+            _call(self._undelivered.pop(), self.decision)
 
     def _forced(self, budget: Budget, used: float) -> None:
         if self._first_time("forced", budget):
@@ -363,8 +390,9 @@ class Watch:
             )
 
     def _first_time(self, what: str, budget: Budget) -> bool:
-        first = (what, budget) not in self._said
-        self._said.add((what, budget))
+        key = (what, self.budgets.index(budget))
+        first = key not in self._said
+        self._said.add(key)
         return first
 
 

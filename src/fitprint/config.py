@@ -243,8 +243,12 @@ def _check_region(value: Any) -> str:
     return value
 
 
-def _check_run_id(value: Any) -> str:
-    """It names a folder: nothing that could lead out of it."""
+def check_run_id(value: Any) -> str:
+    """Return the id if it can name a folder: nothing in it leads out.
+
+    Raises:
+        ConfigError: If it could.
+    """
     allowed = isinstance(value, str) and value.replace("-", "").replace("_", "").replace(".", "").isalnum()
     if not allowed or value.startswith(".") or len(value) > 128:
         raise refusal("run_id", expected="letters, digits, '-', '_' and '.', 128 at most", came=value)
@@ -301,7 +305,7 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "node_factor": _check_number("node_factor", check_node_factor),
     "project": _check_text("project"),
     "name": _check_text("name"),
-    "run_id": _check_run_id,
+    "run_id": check_run_id,
     "ledger": _check_ledger,
     "parts": _check_parts,
     "block": _check_block,

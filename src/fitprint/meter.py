@@ -62,7 +62,9 @@ class Meter:
         self._unwrapped = [Unwrapped(counter) for counter in counters]
         self._clock = clock or SystemClock()
         self._on_tick = on_tick
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._latest: Snapshot | None = None
+        self._reading = False
         self._stop = threading.Event()
         self._keeper: threading.Thread | None = None
         self._pid = NOT_STARTED
@@ -112,12 +114,22 @@ class Meter:
             fresh: False lets a counter with a ``min_interval_s`` answer with a younger reading.
         """
         with self._lock:
-            now_ns = self._clock.monotonic_ns()
-            fresh = self._woke_up(now_ns) or fresh
-            for unwrapped in self._unwrapped:
-                if fresh or now_ns - unwrapped.read_ns >= unwrapped.counter.min_interval_s * NS_PER_S:
-                    unwrapped.read(now_ns)
-            return Snapshot(now_ns, tuple([u.total for u in self._unwrapped]), tuple([u.observed_ns for u in self._unwrapped]))
+            if self._reading and self._latest is not None:  # a signal handler asks in the middle of a reading
+                return self._latest
+            self._reading = True
+            try:
+                self._latest = self._read(fresh=fresh)
+            finally:
+                self._reading = False
+            return self._latest
+
+    def _read(self, *, fresh: bool) -> Snapshot:
+        now_ns = self._clock.monotonic_ns()
+        fresh = self._woke_up(now_ns) or fresh
+        for unwrapped in self._unwrapped:
+            if fresh or now_ns - unwrapped.read_ns >= unwrapped.counter.min_interval_s * NS_PER_S:
+                unwrapped.read(now_ns)
+        return Snapshot(now_ns, tuple([u.total for u in self._unwrapped]), tuple([u.observed_ns for u in self._unwrapped]))
 
     def _woke_up(self, now_ns: int) -> bool:
         """Whether the machine was suspended since the last reading; counters may have been reset or stood still."""

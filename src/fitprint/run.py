@@ -16,7 +16,8 @@ from fitprint.carbon.factors import Factors
 from fitprint.carbon.intensity import given_intensity, yearly_intensity
 from fitprint.carbon.place import find_place
 from fitprint.clock import NS_PER_S, Clock, iso_utc
-from fitprint.config import Settings
+from fitprint.config import Settings, check_run_id
+from fitprint.energy import Energy
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
 from fitprint.ledger.clerk import Clerk
 from fitprint.ledger.process import this_process
@@ -51,9 +52,12 @@ class Run:
         kind: ``fit``, ``validate``, ``test`` or ``predict``.
         sensors: What is read.
         around: The machine: clock, roots, environment.
+        awaits_state: ``resume`` may still be called; nothing is written before ``begin_training``.
     """
 
-    def __init__(self, settings: Settings, kind: str, sensors: Sensors, around: Surroundings) -> None:
+    def __init__(
+        self, settings: Settings, kind: str, sensors: Sensors, around: Surroundings, *, awaits_state: bool = False
+    ) -> None:
         self.run_id = settings.config.run_id or new_run_id(around.clock)
         self.watch = Watch(settings.budgets, logger().info)
         self.epochs: list[EpochFootprint] = []
@@ -70,7 +74,13 @@ class Run:
         self._schedule = Schedule()
         self._pace, self._block_pace = Pace(), Pace()
         self._status = "running"
-        self._epoch_end_j = self._phase_began_j = 0.0
+        self._epoch_end_j = 0.0
+        self._phases_began_j: list[float] = []
+        self._pending_metrics: dict[str, float] = {}
+        self._awaits_state = awaits_state
+        self._cutting = False
+        # Written into states, so that one that this very run has produced is not counted twice.
+        self._token = os.urandom(8).hex()
         self._text_ns: int | None = None
 
     # ---- start and end
@@ -90,12 +100,22 @@ class Run:
         """False once closed, and in a forked child."""
         return self._meter.alive
 
-    def close(self, status: str | None = None) -> Footprint:
-        """Take the last reading, write what is left, and return the record."""
+    def close(self, status: str | None = None, *, abandoned: bool = False) -> Footprint:
+        """Take the last reading, write what is left, and return the record.
+
+        Args:
+            status: How it ended; by default as the budget decided.
+            abandoned: It ended some time ago, at its last event: nothing is booked any more.
+        """
         with self._lock:
+            if self._status != "running":
+                return self.footprint()
+            self._cutting = abandoned
             self.end_epoch(complete=False)
             self._cut()
+            self.watch.conclude(self._records.spent(self._stretch()))
             self._status = status or ("stopped" if self.watch.should_stop else "completed")
+            self._awaits_state = False
             self._open_record()
             self._emit("end", self._progress())
         self._meter.close()
@@ -107,9 +127,15 @@ class Run:
 
     # ---- epochs and phases
 
+    def begin_training(self) -> None:
+        """From here on no state can come any more. Nothing may be left in the budgets of a resumed run."""
+        self._awaits_state = False
+        self.ask()
+
     def begin_epoch(self, index: int, schedule: Schedule) -> int:
         """Open an epoch; returns the number of batches after which to look inside it."""
         with self._lock:
+            self._awaits_state = False
             self._open_record()
             self.end_epoch(complete=False)
             self._cut()
@@ -133,11 +159,13 @@ class Run:
             spent = self._records.spent(self._stretch(), self._meter.unseen_j())
             if self._account.block is not None and batches_done - self._block.batches_done >= self._block_batches:
                 self._end_block(batches_done, spent)
-            training_j = self._account.epoch.joules_in("train") + self._meter.unseen_j()
-            per_batch_j = training_j / max(1, batches_done)
+            # Validations inside the epoch belong to what its batches cost.
+            epoch_j = self._account.epoch.energy.joules + self._meter.unseen_j()
+            per_batch_j = epoch_j / max(1, batches_done)
             next_look = self._next_look(batches_done, per_batch_j, spent)
-            if batches_done > 0:
+            if 0 < batches_done < (self._schedule.batches or NEVER):
                 ahead_j = per_batch_j * (next_look - batches_done + self._schedule.batches_after_stop)
+                training_j = self._account.epoch.joules_in("train") + self._meter.unseen_j()
                 closing_j = self._pace.closing(training_j, batches_done, self._meter.power_w, self._schedule)
                 self.watch.inside_epoch(spent, ahead_j, closing_j, epochs_done=self._epochs_done)
             return next_look
@@ -151,6 +179,8 @@ class Run:
             window, self._account.epoch = self._account.epoch, None
             self._account.leave("train")
             record = self._close_window(window, self._epoch, steps, complete=complete)
+            record = dataclasses.replace(record, metrics=self._pending_metrics)
+            self._pending_metrics = {}
             self.epochs.append(record)
             self._end_last_block()
             self._emit("epoch", self._progress(), position=self._epochs_done - 1, epoch=record)
@@ -181,8 +211,11 @@ class Run:
             self.watch.during(spent, ahead_s * self._meter.power_w)
 
     def annotate(self, metrics: Mapping[str, float]) -> None:
-        """Add the framework's metrics to the last epoch; they may come after its end."""
+        """Add metrics to the open epoch, else to the last; a framework's may come after its end."""
         with self._lock:
+            if self._account.epoch is not None:
+                self._pending_metrics.update(metrics)
+                return
             if not self.epochs or metrics.items() <= self.epochs[-1].metrics.items():
                 return
             merged = {**self.epochs[-1].metrics, **metrics}
@@ -193,7 +226,7 @@ class Run:
         """Book to a phase from now on."""
         with self._lock:
             self._cut()
-            self._phase_began_j = self._energy_j
+            self._phases_began_j.append(self._energy_j)
             self._account.enter(phase)
 
     def leave(self, phase: str) -> None:
@@ -201,18 +234,26 @@ class Run:
         with self._lock:
             self._cut()
             self._account.leave(phase)
+            began_j = self._phases_began_j.pop() if self._phases_began_j else self._energy_j
             if phase == "validate" and self._account.epoch is not None:
-                self._pace.validation(self._energy_j - self._phase_began_j)
+                self._pace.validation(self._energy_j - began_j)
 
     # ---- resuming
 
     def state(self) -> dict[str, Any]:
         """Plain types from which a later process can go on with this run."""
-        return {"schema": SCHEMA, "footprint": self.footprint().to_dict()}
+        return {"schema": SCHEMA, "token": self._token, "footprint": self.footprint().to_dict()}
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on with the run that ``state`` came from: same id, what it spent is spent."""
+        """Go on with the run that ``state`` came from: same id, what it spent is spent.
+
+        A state of this very run, as a learning-rate finder restores it in mid-run, changes nothing: what
+        was used since then has been used.
+        """
         with self._lock:
+            if state.get("token") == self._token:
+                return
+            check_run_id(state["footprint"]["run_id"])
             self._before = Footprint.from_dict(state["footprint"])
             self.run_id = self._before.run_id
             for epoch in self._before.epochs:
@@ -221,10 +262,13 @@ class Run:
     # ---- what is known now
 
     def footprint(self) -> Footprint:
-        """The record as of now."""
+        """The record as of now, an open epoch as an incomplete one."""
         with self._lock:
             self._cut(fresh=False)
-            return self._records.footprint(self._stretch(), self.epochs, self.blocks)
+            epochs = list(self.epochs)
+            if self._account.epoch is not None:
+                epochs.append(self._close_window(self._account.epoch, self._epoch, None, complete=False))
+            return self._records.footprint(self._stretch(), epochs, self.blocks)
 
     def scalars(self) -> dict[str, float]:
         """The last epoch and the run so far, under the public tags."""
@@ -235,7 +279,7 @@ class Run:
                 **run_scalars(spent, self._account.run.energy.measured_fraction),
                 **budget_scalars(self.watch.nearest(spent)),
             }
-            if self._schedule.epochs is not None:
+            if self._schedule.last_epoch is not None:
                 values["carbon/forecast_co2e_g"] = self._forecast_g(spent)[0]
             return values
 
@@ -261,24 +305,34 @@ class Run:
 
     def _cut(self, *, fresh: bool = True) -> None:
         """One reading: it ends the stretch that is booked now and begins the next."""
-        if self.alive and self._status == "running":
+        if self._cutting or not self.alive or self._status != "running":
+            return  # a signal handler asks in the middle of a cut, or the run is over
+        self._cutting = True
+        try:
             now = self._meter.snapshot(fresh=fresh)
             self._account.book(self._meter.between(self._last, now))
             self._last = now
+        finally:
+            self._cutting = False
 
     def _tick(self) -> None:
-        """Called by the keeper: what was used by now must survive a kill."""
-        with self._lock:
-            self._open_record()
-            self._cut(fresh=False)
-            self._emit("progress", self._progress())
+        """Called by the keeper: what was used by now must survive a kill.
 
-    def _stretch(self) -> Stretch:
+        Nothing is booked: if the program has abandoned the run, its last event was its end.
+        """
+        with self._lock:
+            if self._status == "running" and not self._awaits_state:
+                self._open_record()
+                self._emit("progress", self._progress(self._meter.between(self._last, self._meter.snapshot(fresh=False))))
+
+    def _stretch(self, unbooked: Energy | None = None) -> Stretch:
         account = self._account
+        if unbooked is not None:
+            account = account.with_booked(unbooked)
         return Stretch(
             self.run_id,
             self._status,
-            self._last.time_ns - self._origin_ns,
+            account.run.energy.duration_ns,
             account.run.energy,
             account.in_epochs,
             dict(account.run.phases),
@@ -287,16 +341,17 @@ class Run:
         )
 
     def _after_epoch(self, record: EpochFootprint) -> None:
-        if self._schedule.epochs is None or record.index + 1 < self._schedule.epochs:
+        last = self._schedule.last_epoch
+        if last is None or record.index + 1 < last:
             self.ask()
-        if self._pace.epochs_seen == 1 and self._records.kind == "fit" and not self.watch.budgets:
+        if len(self.epochs) == 1 and record.co2e_g is not None and self._records.kind == "fit" and not self.watch.budgets:
             forecast_g = self._forecast_g(self._records.spent(self._stretch()))
-            logger().info(price_of_an_epoch(record.co2e_g or 0.0, self._schedule.epochs, forecast_g))
+            logger().info(price_of_an_epoch(record.co2e_g, last, forecast_g))
 
     def _forecast_g(self, spent: Spent) -> tuple[float, float, float]:
         """Mean, low and high of the whole run in grams."""
         last = self.epochs[-1].index if self.epochs else -1
-        left = max(0, (self._schedule.epochs or 0) - last - 1)
+        left = max(0, (self._schedule.last_epoch or 0) - last - 1)
         mean, low, high = (spent.co2e_g + spent.g_per_j * joules for joules in self._pace.rest_of_run(left))
         return mean, low, high
 
@@ -320,20 +375,17 @@ class Run:
         self._block_batches = self._settings.block * self._schedule.batches_per_step
         batches = self._schedule.batches
         self._account.block = Window() if batches is None or batches > self._block_batches else None
-        self._block = self._opened(len(self.blocks), batches_done)
+        earlier = len(self._before.blocks) if self._before else 0
+        self._block = self._opened(earlier + len(self.blocks), batches_done)
 
     def _end_block(self, batches_done: int, spent: Spent) -> None:
         self._record_block((batches_done - self._block.batches_done) // self._schedule.batches_per_step)
         self._block_pace.epoch(self._energy_j - self._block.energy_j)
         self._begin_block(batches_done)
-        self.watch.before(
-            spent,
-            self._block_pace,
-            epochs_done=self._epochs_done,
-            power_w=self._meter.power_w,
-            what="block",
-            number=len(self.blocks),
-        )
+        batches = self._schedule.batches
+        if batches is None or batches - batches_done >= self._block_batches:  # what is left of an epoch is looked into anyway
+            epochs, power_w = self._epochs_done, self._meter.power_w
+            self.watch.before(spent, self._block_pace, epochs_done=epochs, power_w=power_w, what="block", number=self._block.index)
 
     def _end_last_block(self) -> None:
         """What is left of a long epoch is a block whose steps are not known here."""
@@ -353,20 +405,22 @@ class Run:
         if self._account.block is not None:
             looks.append(self._block.batches_done + self._block_batches)
         if spent is not None and self.watch.budgets:
-            looks.append(batches_done + self.watch.batches_to_next_look(spent, per_batch_j))
+            interval = self.watch.batches_to_next_look(spent, per_batch_j)
+            end = max(batches_done + 1, self._schedule.batches or NEVER)
+            looks.append(min(batches_done + interval, end))
         return min(looks)
 
     # ---- the record on disk
 
-    def _progress(self) -> Callable[[], dict[str, Any]]:
+    def _progress(self, unbooked: Energy | None = None) -> Callable[[], dict[str, Any]]:
         """The run without its epochs, written down later by the clerk: a boundary only keeps the numbers."""
-        stretch = self._stretch()
+        stretch = self._stretch(unbooked)
         return lambda: self._records.footprint(stretch).to_dict(epochs=False)
 
     def _open_record(self) -> None:
         """Begin the journal; not before the first epoch, so that a resumed run has its own id by then."""
         ledger = self._settings.ledger
-        if self._clerk is not None or ledger is None:
+        if self._clerk is not None or ledger is None or self._awaits_state:
             return
         process = this_process(self._settings.proc_root)
         self._clerk = Clerk(ledger, self.run_id, process)

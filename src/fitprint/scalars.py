@@ -50,7 +50,9 @@ def block_scalars(block: EpochFootprint) -> dict[str, float]:
     return {"carbon/block_co2e_g": block.co2e_g or 0.0, "carbon/block_energy_wh": wh(block.energy_j or 0.0)}
 
 
-def idle_scalars(budgets: tuple[Budget, ...]) -> dict[str, float]:
+def idle_scalars(budgets: tuple[Budget, ...], parts: tuple[str, ...]) -> dict[str, float]:
     """All keys at 0.0, for a run that measures nothing: callbacks that monitor them stay content."""
-    with_budget = budget_scalars((budgets[0], 0.0)) if budgets else {}
-    return dict.fromkeys((*EPOCH_TAGS, *RUN_TAGS, *with_budget), 0.0)
+    of_budget = budget_scalars((budgets[0], 0.0)) if budgets else {}
+    of_parts = [f"carbon/part/{part}_wh" for part in parts]
+    of_phases = [f"carbon/phase/{phase}_wh" for phase in ("train", "validate")]
+    return dict.fromkeys((*EPOCH_TAGS, *RUN_TAGS, *of_budget, *of_parts, *of_phases, "carbon/forecast_co2e_g"), 0.0)

@@ -1,58 +1,180 @@
-"""The runs of one callback object: fit, then test, then fit again."""
+"""The runs of one callback object, fit, then test, then fit again, and what all adapters do alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from fitprint.config import Config
+from fitprint.budget import Decision, Schedule
+from fitprint.config import Config, resolve
 from fitprint.footprint import Footprint
+from fitprint.notices import logger
 from fitprint.tracker import Tracker
+
+T = TypeVar("T")
 
 
 class Series:
     """Makes a tracker for each run and keeps the records.
 
     Args:
-        config: Options of all runs.
+        config: Options of all runs, or None.
         make: Makes the trackers; tests put their own hardware in here.
+        **options: Options of ``Config`` that win over ``config``.
+
+    Raises:
+        ConfigError: If an option makes no sense.
     """
 
-    def __init__(self, config: Config, make: Callable[..., Tracker] = Tracker) -> None:
-        self.config = config
+    def __init__(self, config: Config | None = None, make: Callable[..., Tracker] = Tracker, **options: Any) -> None:
+        self.config = (config or Config()).overridden(**options)
         self.footprints: list[Footprint] = []
-        self.tracker: Tracker | None = None
+        self.open: Tracker | None = None
         self._make = make
+        self._kind = ""
         self._count = 0
+        self._last_state: dict[str, Any] = {}
+        self._failed: set[str] = set()
+        self._look_at = 0
+        self._batches: int | None = None
+        self._seen_batches = 0
+
+    # ---- runs
+
+    @property
+    def tracker(self) -> Tracker:
+        """The open run's tracker; one that does nothing where a hook comes without a run."""
+        return self.open or Tracker()
 
     @property
     def footprint(self) -> Footprint | None:
         """The last ``fit``'s record: live while it lasts; None before the first."""
-        if self.tracker is not None and self._kind == "fit":
-            return self.tracker.footprint
+        if self.open is not None and self._kind == "fit":
+            return self.open.footprint
         return next((footprint for footprint in reversed(self.footprints) if footprint.kind == "fit"), None)
 
-    def begin(self, kind: str) -> Tracker:
-        """Start a run. One that was left open failed without telling us."""
-        self.end("failed")
+    @property
+    def decision(self) -> Decision | None:
+        """Why the budget ends the open run, or None."""
+        return self.open.decision if self.open is not None else None
+
+    def begin(self, kind: str, *, awaits_state: bool = False) -> Tracker:
+        """Start a run. One that was left open ended without telling us: it failed.
+
+        Args:
+            kind: ``fit``, ``validate``, ``test`` or ``predict``.
+            awaits_state: The framework may still restore a state before training begins.
+        """
+        self.end("failed", abandoned=True)
         self._count += 1
         self._kind = kind
-        self.tracker = self._make(config=self._numbered(), kind=kind).start()
-        return self.tracker
+        self.open = self._make(config=self._numbered(), kind=kind, awaits_state=awaits_state).start()
+        return self.open
 
-    def end(self, status: str | None = None) -> None:
-        """End the open run, if there is one, and keep its record."""
-        tracker, self.tracker = self.tracker, None
+    def end(self, status: str | None = None, *, abandoned: bool = False) -> Tracker | None:
+        """End the open run, if there is one, keep its record, and return its tracker."""
+        tracker, self.open = self.open, None
         if tracker is not None:
-            tracker.close(status)
+            tracker.close(status, abandoned=abandoned)
             self.footprints.append(tracker.footprint)
+            if self._kind == "fit":
+                self._last_state = tracker.state()
+        return tracker
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the open fit's state, or after its end the last one's."""
+        if self.open is None:
+            return self._last_state
+        return self.open.state() if self._kind == "fit" else {}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on with the run that a checkpoint holds, if this is a fit."""
+        if self.open is not None and self._kind == "fit" and state:
+            self.open.resume(state)
+
+    # ---- epochs and batches
+
+    def begin_epoch(self, index: int, schedule: Schedule, *, batches_done: int = 0) -> None:
+        """Open an epoch.
+
+        Args:
+            index: Its number, from 0.
+            schedule: The framework's plan.
+            batches_done: Batches of it that an earlier run has done already.
+        """
+        self._batches = schedule.batches
+        self._seen_batches = batches_done
+        self._first_batch = batches_done
+        self._look_at = self.tracker.begin_epoch(index, schedule) + batches_done
+
+    def batch(self, batches_done: int) -> bool:
+        """Note a batch; True where the epoch has to be looked into. Two comparisons, for it runs at every batch."""
+        self._seen_batches = batches_done
+        return batches_done >= self._look_at
+
+    def look(self, batches_done: int) -> dict[str, float]:
+        """Look inside the epoch; returns the scalars of a block that ended."""
+        next_look, block = self.tracker.look(batches_done - self._first_batch)
+        self._look_at = next_look + self._first_batch
+        return block
+
+    def end_epoch(self, *, steps: int | None, stopping: bool, batches_at_once: int = 1) -> None:
+        """Close the epoch.
+
+        Args:
+            steps: Optimizer steps that it made, or None.
+            stopping: Whether the framework has been told to stop.
+            batches_at_once: Batches that one hook stands for.
+        """
+        all_seen = self._batches is not None and self._seen_batches + batches_at_once > self._batches
+        self.tracker.end_epoch(steps=steps, complete=all_seen or not stopping)
+
+    # ---- never in the way
+
+    def shielded(self, what: str, action: Callable[[], T], otherwise: T) -> T:
+        """Do something with the framework's own objects; a failure costs one log line, not the training.
+
+        Args:
+            what: What is done, for the log.
+            action: Does it.
+            otherwise: The answer where it fails.
+        """
+        try:
+            return action()
+        except Exception:
+            if what not in self._failed:
+                logger().warning("%s failed; training goes on without it", what, exc_info=True)
+            self._failed.add(what)
+            return otherwise
 
     def _numbered(self) -> Config:
         """A run id that was given is the first run's; later ones get a number behind it."""
-        if self.config.run_id is None or self._count == 1:
+        run_id = resolve(self.config).config.run_id
+        if run_id is None or self._count == 1:
             return self.config
-        return self.config.overridden(run_id=f"{self.config.run_id}-{self._count}")
+        return self.config.overridden(run_id=f"{run_id}-{self._count}")
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry options and records, not the open run."""
-        return {**self.__dict__, "tracker": None}
+        return {**self.__dict__, "open": None}
+
+
+class Measured:
+    """What a callback that keeps a Series shows of it."""
+
+    series: Series
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """The last ``fit``'s record, live while it lasts; None before the first."""
+        return self.series.footprint
+
+    @property
+    def footprints(self) -> list[Footprint]:
+        """The records of all runs that have ended, in order."""
+        return self.series.footprints
+
+    @property
+    def decision(self) -> Decision | None:
+        """Why the budget ends the run that lasts now, or None."""
+        return self.series.decision

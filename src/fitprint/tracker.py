@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import atexit
 import functools
+import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
 from fitprint.budget import Budget, Decision, Schedule
 from fitprint.config import Config, Settings, resolve
@@ -41,6 +43,7 @@ class Tracker:
         kind: ``fit``, ``validate``, ``test``, ``predict`` or ``command``.
         counters: Counters to read instead of this machine's sensors.
         around: The machine: clock, folders, environment.
+        awaits_state: ``resume`` may be called up to ``check_start``; nothing is written before.
 
     Raises:
         ConfigError: If an option makes no sense; nothing has been started or written then.
@@ -72,6 +75,7 @@ class Tracker:
         kind: str = "fit",
         counters: Sequence[Counter] | None = None,
         around: Surroundings | None = None,
+        awaits_state: bool = False,
     ) -> None:
         self._config = (config or Config()).overridden(
             budget=budget,
@@ -90,42 +94,55 @@ class Tracker:
         self._final: Footprint | None = None
         self._broken = False
         self._left_loop = False
+        self._last_scalars: dict[str, float] = {}
+        self._awaits_state = awaits_state
 
     # ---- start and end
 
     def start(self) -> Self:
         """Begin the run. Failures are logged once and leave a tracker that does nothing."""
+        if self._run is not None or self._broken:
+            return self
         try:
             settings = resolve(self._config, self._around.environ if self._around else None)
+            self._last_scalars = idle_scalars(settings.budgets, settings.parts)
             if not settings.disabled:
                 self._run = self._begin(settings)
         except Exception:
             self._give_up("could not be started")
         return self
 
-    def close(self, status: str | None = None) -> None:
+    def close(self, status: str | None = None, *, abandoned: bool = False) -> None:
         """End the run; may be called any number of times.
 
         Args:
             status: ``completed``, ``stopped``, ``failed`` or ``interrupted``; by default one of the
                 first two, as the budget decided.
+            abandoned: The run ended some time ago without telling: what was used since its last event
+                is not its own.
         """
         run = self._run
         if run is None or not run.alive:
             return
-        atexit.unregister(self._at_exit)
         try:
-            self._final = run.close(status)
+            self._final = run.close(status, abandoned=abandoned)
         except Exception:
             self._give_up("could not be ended properly")
+
+    def __del__(self) -> None:
+        """Nobody holds the tracker any more: its run is over, and so are its threads."""
+        try:
+            self.close("failed", abandoned=True)
+        except Exception:  # the interpreter may be half gone
+            return
 
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is not None and self._left_loop:
             self._safely(lambda run: run.cut_short(), None)
-        self.close(status_of(kind))
+        self.close(status_of(error))
 
     # ---- epochs and phases
 
@@ -133,11 +150,12 @@ class Tracker:
         """Iterate over epochs; ends by itself after the epoch in which the stop was decided.
 
         Args:
-            iterable: One item per epoch, for example ``range(100)``.
+            iterable: One item per epoch, for example ``range(100)``; ``range(5, 100)`` goes on from epoch 5.
         """
-        schedule = Schedule(epochs=len(iterable) if isinstance(iterable, Sized) else None, batches=1)
+        first = iterable.start if isinstance(iterable, range) and iterable.step == 1 else 0
+        schedule = Schedule(epochs=first + len(iterable) if isinstance(iterable, Sized) else None, batches=1)
         self.check_start()
-        for index, item in enumerate(iterable):
+        for index, item in enumerate(iterable, start=first):
             if self.should_stop:
                 return
             with self.epoch(index, schedule):
@@ -166,7 +184,7 @@ class Tracker:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Book everything inside to a phase: train, validate, checkpoint, test, predict or other."""
+        """Book everything inside to a phase: train, validate, sanity_check, checkpoint, test, predict or other."""
         self.enter(name)
         try:
             yield
@@ -212,9 +230,12 @@ class Tracker:
         """Close the epoch, record it, and decide whether another may begin."""
         self._safely(lambda run: run.end_epoch(steps=steps, complete=complete), None)
 
-    def annotate(self, metrics: Mapping[str, float]) -> None:
-        """Add metrics to the epoch that ended last, for example ``{"val_acc": 0.91}``."""
-        self._safely(lambda run: run.annotate(metrics), None)
+    def annotate(self, metrics: Mapping[str, Any]) -> None:
+        """Add metrics to the open epoch, else to the one that ended last, for example ``{"val_acc": 0.91}``.
+
+        What is not one number (a vector, a text) is left out, and so is what we log ourselves.
+        """
+        self._safely(lambda run: run.annotate(_numbers(metrics)), None)
 
     def enter(self, phase: str) -> None:
         """Begin a phase."""
@@ -226,16 +247,21 @@ class Tracker:
 
     def check_start(self) -> None:
         """Let the budgets decide whether the first epoch may begin."""
-        self._safely(lambda run: run.ask(), None)
+        self._safely(lambda run: run.begin_training(), None)
 
     def check(self, ahead_s: float) -> None:
         """Let the budgets decide outside of epochs whether so many further seconds at this power fit."""
         self._safely(lambda run: run.check(ahead_s), None)
 
     def scalars(self) -> dict[str, float]:
-        """The last epoch and the run so far under their public tags (``carbon/...``)."""
-        idle = idle_scalars(Budget.several(self._config.budget))
-        return self._safely(lambda run: run.scalars(), idle)
+        """The last epoch and the run so far under their public tags (``carbon/...``); the last known if all fails."""
+        self._last_scalars = {**self._last_scalars, **self._safely(lambda run: run.scalars(), {})}
+        return dict(self._last_scalars)
+
+    @property
+    def measuring(self) -> bool:
+        """False where measuring is switched off or has failed."""
+        return self._run is not None and not self._broken
 
     def run_text(self, *, at_once: bool = False) -> str | None:
         """The run's record without its epochs as JSON, for a logger's text; None if it is not due.
@@ -263,9 +289,9 @@ class Tracker:
         show_on_console()
         around = self._around or Surroundings(sys_root=settings.sys_root, proc_root=settings.proc_root)
         sensors = probe(settings.parts, around) if self._counters is None else Sensors(tuple(self._counters))
-        run = Run(settings, self._kind, sensors, around)
+        run = Run(settings, self._kind, sensors, around, awaits_state=self._awaits_state)
         run.start()
-        atexit.register(self._at_exit)
+        atexit.register(_close_at_exit, weakref.ref(self))
         return run
 
     def _safely(self, action: Callable[[Run], T], otherwise: T) -> T:
@@ -274,32 +300,51 @@ class Tracker:
         if run is None or self._broken or not run.alive:
             return otherwise
         try:
-            return action(run)
+            result = action(run)
         except Exception:
             self._give_up("failed")
             return otherwise
+        run.watch.deliver()
+        return result
 
     def _give_up(self, what: str) -> None:
         if not self._broken:
-            logger().warning("the measurement %s; training goes on without it", what, exc_info=True)
+            logger().warning(
+                "the measurement %s; training goes on without it, and budgets are no longer watched", what, exc_info=True
+            )
         self._broken = True
-
-    def _at_exit(self) -> None:
-        """The interpreter ends and nobody closed the run: the last exception says how it ended."""
-        last: type[BaseException] | None = getattr(sys, "last_type", None)
-        self.close(status_of(last) or "interrupted")
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry the options, not the run."""
         return {**self.__dict__, "_run": None}
 
 
-def status_of(error: type[BaseException] | None) -> str | None:
-    """The status of a run that ended with an exception: by a signal, or by a failure."""
-    if error is None:
+def status_of(error: BaseException | None) -> str | None:
+    """The status of a run that ended with an exception: by a signal, or by a failure; None for a plain end."""
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return None
-    signals = (KeyboardInterrupt, SystemExit, GeneratorExit)
-    return "interrupted" if issubclass(error, signals) or error.__name__ == "SIGTERMException" else "failed"
+    by_signal = isinstance(error, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException"
+    return "interrupted" if by_signal else "failed"
+
+
+def _close_at_exit(tracker: weakref.ref[Tracker]) -> None:
+    """The interpreter ends and nobody closed the run: the last exception says how it ended."""
+    alive = tracker()
+    if alive is not None:
+        alive.close(status_of(getattr(sys, "last_value", None)))
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """What can be read as one number, ours (``carbon/...``) left out."""
+    numbers: dict[str, float] = {}
+    for name, value in metrics.items():
+        if isinstance(value, str | bytes) or str(name).startswith("carbon/"):
+            continue
+        try:
+            numbers[str(name)] = float(value)
+        except Exception:  # a vector, None, or an object of a library of its own
+            continue
+    return numbers
 
 
 def _look(run: Run, batches_done: int) -> tuple[int, dict[str, float]]:
@@ -335,9 +380,16 @@ def track(function: Callable[P, T] | None = None, /, **options: Any) -> Any:
 
 
 def _tracked(function: Callable[P, T], *, options: dict[str, Any], checked: Tracker | None = None) -> Callable[P, T]:
+    options = {"name": function.__qualname__.replace("<locals>.", ""), **options}
+
     @functools.wraps(function)
     def measured(*args: P.args, **kwargs: P.kwargs) -> T:
-        with Tracker(**{"name": function.__qualname__.replace("<locals>.", ""), **options}):
+        with Tracker(**options):
             return function(*args, **kwargs)
 
-    return measured
+    @functools.wraps(function)
+    async def measured_while_awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
+        with Tracker(**options):
+            return await cast("Callable[P, Awaitable[Any]]", function)(*args, **kwargs)
+
+    return cast("Callable[P, T]", measured_while_awaited) if inspect.iscoroutinefunction(function) else measured

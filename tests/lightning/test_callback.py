@@ -244,7 +244,7 @@ def test_it_pickles_and_copies_before_and_while_it_runs(carbon, model, trainer, 
     callback = CarbonCallback(budget="1 kWh", ledger="off")
     assert copy.deepcopy(callback).series.config == callback.series.config
     trainer(callback, copying := Copying()).fit(model())
-    assert copying.copied.tracker is None
+    assert copying.copied.open is None
     assert callback.footprint.status == "completed"
 
 

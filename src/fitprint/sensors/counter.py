@@ -174,8 +174,14 @@ class Unwrapped:
         self._raw, self.read_ns = raw, now_ns
 
     def unseen_j(self, now_ns: int) -> float:
-        """What has probably been drawn since the last reading: its age times the recent power."""
-        return 0.0 if self._raw is None else self.power_w * (now_ns - self.read_ns) / NS_PER_S
+        """What has probably been drawn since the last reading: its age times the recent power.
+
+        An age beyond the counter's own interval means that it does not answer: nothing is made up.
+        """
+        if self._raw is None:
+            return 0.0
+        age_s = min((now_ns - self.read_ns) / NS_PER_S, self.counter.min_interval_s + PLAUSIBLE_SLACK_S)
+        return self.power_w * age_s
 
     def _add(self, raw: int, before: int, now_ns: int) -> None:
         delta = raw - before
