@@ -11,7 +11,7 @@ from typing import Any, Literal
 from fitprint.errors import refusal
 from fitprint.footprint import EpochFootprint
 from fitprint.notices import logger
-from fitprint.units import QUANTITY_EXPECTED, Quantity, format_co2e, format_energy, format_quantity, parse_quantity
+from fitprint.units import QUANTITY_EXPECTED, Quantity, format_co2e, format_energy, format_quantity, parse_quantity, significant
 
 # How many epochs back the forecast looks: enough to average, few enough to follow a drift.
 REMEMBERED_EPOCHS = 10
@@ -101,8 +101,8 @@ class Budget:
             raise refusal("check", expected="'epoch' or a number of batches from 1 up", came=self.check, near=["epoch"])
         if not callable(self.on_exceed) and self.on_exceed not in ("stop", "warn"):
             raise refusal("on_exceed", expected="'stop', 'warn' or a callable", came=self.on_exceed, near=["stop", "warn"])
-        if isinstance(self.warn_at, bool) or not 0 < self.warn_at <= 1:
-            raise refusal("warn_at", expected="a share of the limit, more than 0 and at most 1", came=self.warn_at)
+        if isinstance(self.warn_at, bool) or not isinstance(self.warn_at, int | float) or not 0 < self.warn_at <= 1:
+            raise refusal("warn_at", expected="a share of the limit, more than 0 and at most 1, such as 0.8", came=self.warn_at)
         if isinstance(self.min_epochs, bool) or not isinstance(self.min_epochs, int) or self.min_epochs < 0:
             raise refusal("min_epochs", expected="a number of epochs from 0 up", came=self.min_epochs)
 
@@ -340,7 +340,7 @@ class Watch:
         share = spent.of(quantity) / quantity.value
         if share >= budget.warn_at and self._first_time("warning", budget):
             used = format_quantity(spent.of(quantity), quantity.unit)
-            self._say(f"{share:.0%} of the budget of {budget.limit} is used ({used}).")
+            self._say(f"{significant(100 * share)} % of the budget of {budget.limit} is used ({used}).")
 
     def _decide(self, budget: Budget, spent: Spent, need: Expected, epochs_done: int, where: str, what: str) -> None:
         quantity = budget.quantity

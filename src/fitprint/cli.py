@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -11,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.command import run_command
-from fitprint.config import Config
+from fitprint.config import Config, resolve
 from fitprint.detection import detect
 from fitprint.errors import ConfigError, FitprintError, MissingExtraError
 from fitprint.footprint import Footprint
@@ -58,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--framework", choices=("lightning", "keras"), default="lightning")
     demo.add_argument("--out", type=Path, default=Path("fitprint_demo"), help="folder for what it leaves")
     demo.add_argument("--epochs", type=_positive, default=8)
-    demo.add_argument("--budget", default=DEMO_BUDGET, help="for example '1 g' or '100 J'")
+    demo.add_argument("--budget", help=f"for example '1 g' or '100 J'; {DEMO_BUDGET} by default")
     demo.add_argument("--region", help="country; guessed from the time zone by default")
     demo.set_defaults(command=_demo)
     for command in (found, runs, demo):
@@ -86,7 +89,7 @@ def _runs(options: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     if not rows:
-        print(f"no runs in {ledger.path}", file=sys.stderr)
+        print(f"no runs in {ledger.path}{'' if ledger.path.is_file() else ' (there is no such file)'}", file=sys.stderr)
         return 0
     head = ("run", "project", "name", "status", "started (UTC)", "time", "energy", "CO2e", "epochs")
     _print_table(head, [_run_cells(row) for row in rows])
@@ -117,11 +120,18 @@ def _run_cells(row: dict[str, Any]) -> list[str]:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    config = Config(region=options.region, budget=options.budget, name=f"demo-{options.framework}")
+    budget = options.budget or resolve().config.budget or DEMO_BUDGET
+    config = Config(region=options.region, budget=budget, name=f"demo-{options.framework}")
     train = _demo_of(options.framework)
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"cannot make the folder {options.out} ({error.strerror or error}). Choose another with --out."
+        raise FitprintError(reason) from error
     config = config.overridden(ledger=str(options.out / "fitprint.db"))
-    footprint, logs = train(options.out, options.epochs, config)
+    # With --json the frameworks' own output must not be between the data.
+    with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
+        footprint, logs = train(options.out, options.epochs, config)
     report = options.out / "report.html"
     report.write_text(footprint.to_html(), encoding="utf-8")
     if options.json:
@@ -130,9 +140,17 @@ def _demo(options: argparse.Namespace) -> int:
     print(f"\n{footprint}\n")
     _print_epochs(footprint)
     print(f"\nReport:      {report}")
-    print(f"All runs:    fitprint runs --ledger {options.out / 'fitprint.db'}")
-    print(f"TensorBoard: tensorboard --logdir {logs}")
+    print(f"All runs:    {_program('fitprint')} runs --ledger {options.out / 'fitprint.db'}")
+    print(f"TensorBoard: {_program('tensorboard')} --logdir {logs}")
     return 0
+
+
+def _program(name: str) -> str:
+    """The name by which a program of this environment can be called from here."""
+    beside = Path(sys.executable).with_name(name)
+    if shutil.which(name) == str(beside) or not beside.exists():
+        return name
+    return os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)
 
 
 def _demo_of(framework: str) -> Any:

@@ -16,7 +16,7 @@ from fitprint.carbon.facility import check_node_factor, check_pue
 from fitprint.carbon.grid import find_region
 from fitprint.carbon.intensity import check_intensity
 from fitprint.errors import ConfigError, did_you_mean, refusal
-from fitprint.notices import logger
+from fitprint.notices import logger, show_on_console
 from fitprint.sensors.counter import PARTS
 
 DEFAULT_LEDGER = "fitprint.db"
@@ -176,6 +176,7 @@ def _checked(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
                 raise ConfigError(f"unknown option {name!r}.{f' Did you mean {guess!r}?' if guess else ''}")
             good[name] = CHECKS[name](value)
         except (ConfigError, TypeError, ValueError) as error:
+            show_on_console()
             logger().warning("ignored a setting in %s: %s", where, error)
     return good
 
@@ -210,6 +211,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except OSError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        show_on_console()
         logger().warning("ignored %s: %s", path, error)
         return {}
 

@@ -31,6 +31,8 @@ from fitprint.sentences import defaults, price_of_an_epoch
 
 NEVER = sys.maxsize
 TEXT_EVERY_S = 60
+# What the journal's first line says once; a resumed run's joined assumptions are in its own first line.
+STATIC = ("assumptions", "notes", "tags", "project", "name", "kind", "started_at", "run_id", "schema")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,6 +96,9 @@ class Run:
             for note in self._records.notes:
                 if note.startswith(FIRST_LINE):
                     logger().warning(note)
+            if not self._meter.sensors:
+                reasons = "; ".join(self._records.notes) or "no part is asked for"
+                logger().warning("nothing can be measured or modelled here: %s. `fitprint detect` says more.", reasons)
 
     @property
     def alive(self) -> bool:
@@ -415,7 +420,13 @@ class Run:
     def _progress(self, unbooked: Energy | None = None) -> Callable[[], dict[str, Any]]:
         """The run without its epochs, written down later by the clerk: a boundary only keeps the numbers."""
         stretch = self._stretch(unbooked)
-        return lambda: self._records.footprint(stretch).to_dict(epochs=False)
+        static = () if self._clerk is None else STATIC
+
+        def written() -> dict[str, Any]:
+            record = self._records.footprint(stretch).to_dict(epochs=False)
+            return {key: value for key, value in record.items() if key not in static and value is not None}
+
+        return written
 
     def _open_record(self) -> None:
         """Begin the journal; not before the first epoch, so that a resumed run has its own id by then."""
@@ -423,10 +434,11 @@ class Run:
         if self._clerk is not None or ledger is None or self._awaits_state:
             return
         process = this_process(self._settings.proc_root)
+        whole = self._progress()
         self._clerk = Clerk(ledger, self.run_id, process)
         self._clerk.start()
         where = {"boot_id": process.boot_id, "pid": process.pid, "started": process.started}
-        self._emit("start", self._progress(), process=where)
+        self._emit("start", whole, process=where)
 
     def _emit(self, event: str, run: Callable[[], dict[str, Any]] | None = None, **fields: Any) -> None:
         if self._clerk is None:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
+from fitprint.account import PHASES
 from fitprint.budget import Budget, Decision, Schedule
 from fitprint.config import Config, Settings, resolve
 from fitprint.footprint import Footprint
@@ -94,6 +95,7 @@ class Tracker:
         self._final: Footprint | None = None
         self._broken = False
         self._left_loop = False
+        self._started = False
         self._last_scalars: dict[str, float] = {}
         self._awaits_state = awaits_state
 
@@ -103,6 +105,7 @@ class Tracker:
         """Begin the run. Failures are logged once and leave a tracker that does nothing."""
         if self._run is not None or self._broken:
             return self
+        self._started = True
         try:
             settings = resolve(self._config, self._around.environ if self._around else None)
             self._last_scalars = idle_scalars(settings.budgets, settings.parts)
@@ -152,6 +155,7 @@ class Tracker:
         Args:
             iterable: One item per epoch, for example ``range(100)``; ``range(5, 100)`` goes on from epoch 5.
         """
+        self._remind_to_start()
         first = iterable.start if isinstance(iterable, range) and iterable.step == 1 else 0
         schedule = Schedule(epochs=first + len(iterable) if isinstance(iterable, Sized) else None, batches=1)
         self.check_start()
@@ -185,6 +189,10 @@ class Tracker:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Book everything inside to a phase: train, validate, sanity_check, checkpoint, test, predict or other."""
+        self._remind_to_start()
+        if name not in PHASES:
+            logger().warning("phase %r is not known and is booked as 'other'; known are %s", name, ", ".join(PHASES))
+            name = "other"
         self.enter(name)
         try:
             yield
@@ -206,7 +214,10 @@ class Tracker:
         """The record: live while the run lasts, final after it."""
         if self._final is not None:
             return self._final
-        return self._safely(lambda run: run.footprint(), Footprint(run_id=self._config.run_id or "", status="running"))
+        nothing = Footprint(
+            run_id=self._config.run_id or "", status="completed", notes=("nothing was measured: switched off or failed",)
+        )
+        return self._safely(lambda run: run.footprint(), nothing)
 
     # ---- the words that adapters use
 
@@ -306,6 +317,11 @@ class Tracker:
             return otherwise
         run.watch.deliver()
         return result
+
+    def _remind_to_start(self) -> None:
+        if not self._started:
+            logger().warning("this Tracker was never started and measures nothing: write `with Tracker(...) as tracker:`")
+            self._started = True  # said once
 
     def _give_up(self, what: str) -> None:
         if not self._broken:

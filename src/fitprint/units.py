@@ -19,7 +19,9 @@ QUANTITY_EXPECTED = "a mass of CO2e such as '250 g' or '2 kg', or an energy such
 # From here on three significant digits round up to the next unit.
 ROUNDS_UP = 0.9995
 
-_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]+)\s*")
+_DIGITS = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+_NUMBER = re.compile(rf"\s*{_DIGITS}\s*")
+_QUANTITY = re.compile(rf"\s*{_DIGITS}\s*([A-Za-z]+)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,9 @@ def parse_quantity(text: str, what: str = "budget") -> Quantity:
     """
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise refusal(what, expected=QUANTITY_EXPECTED, came=text)
+        bare = _NUMBER.fullmatch(text) is not None
+        hint = f"A bare number has no unit. Write for example '{text.strip()} kg' or '{text.strip()} kWh'." if bare else ""
+        raise refusal(what, expected=QUANTITY_EXPECTED, came=text, hint=hint)
     number, word = match.groups()
     unit = _unit(word)
     if unit is None:

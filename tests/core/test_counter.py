@@ -146,7 +146,13 @@ def test_what_is_unseen_is_the_age_of_the_reading_times_the_recent_power():
     clock, _, unwrapped = watched(watts=100.0)
     read_after(10.0, clock, unwrapped)
     assert unwrapped.power_w == pytest.approx(100.0)
-    assert unwrapped.unseen_j(clock.monotonic_ns() + 3 * NS_PER_S) == pytest.approx(300.0)
+    assert unwrapped.unseen_j(clock.monotonic_ns() + NS_PER_S // 2) == pytest.approx(50.0)
+
+
+def test_a_counter_that_no_longer_answers_has_nothing_made_up_for_it():
+    clock, _, unwrapped = watched(watts=100.0)
+    read_after(10.0, clock, unwrapped)
+    assert unwrapped.unseen_j(clock.monotonic_ns() + 3600 * NS_PER_S) == pytest.approx(100.0)
 
 
 def test_power_follows_a_change_of_load():

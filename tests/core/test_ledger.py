@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fitprint import FitprintError, Ledger, Tracker
-from fitprint.ledger.journal import journals, read_events
+from fitprint.ledger.journal import Journal, journals, read_events
 from fitprint.ledger.store import Store
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
@@ -182,3 +182,55 @@ def test_another_process_reads_a_run_while_it_lasts_and_finds_it_lost_after_a_ki
     events = [json.loads(line)["event"] for line in journals(LEDGER)[0].read_text().splitlines()]
     assert events[0] == "start"
     assert "end" not in events
+
+
+def test_a_record_that_lacks_its_parts_costs_only_itself(caplog):
+    footprint = train()
+    path = journals(LEDGER)[0]
+    path.write_text('{"event":"epoch","run_id":"x"}\n' + path.read_text() + '{"event":"metrics","run_id":"x","position":0}\n')
+    LEDGER.unlink()
+    assert len(Ledger(LEDGER).footprint(footprint.run_id).epochs) == 3
+
+
+def test_reading_changes_no_file_of_another_program():
+    db = sqlite3.connect("mlflow.db")
+    db.execute("CREATE TABLE experiments (id INTEGER)")
+    db.commit()
+    db.close()
+    before = Path("mlflow.db").read_bytes()
+    with pytest.raises(FitprintError, match="another program"):
+        Ledger("mlflow.db").runs()
+    assert Path("mlflow.db").read_bytes() == before
+
+
+def test_a_run_that_is_only_in_its_journal_is_listed_beside_the_others():
+    first, second = train(name="first"), train(name="second")
+    db = sqlite3.connect(LEDGER)
+    for table in ("runs", "epochs", "sensors"):
+        db.execute(f"DELETE FROM {table} WHERE run_id = ?", (second.run_id,))
+    db.commit()
+    db.close()
+    assert {row["name"] for row in Ledger(LEDGER).runs()} == {"first", "second"}
+    assert Ledger(LEDGER).footprint(second.run_id).to_dict() == second.to_dict()
+    assert first.run_id != second.run_id
+
+
+def test_a_line_that_a_full_disk_cut_off_does_not_spoil_the_next(monkeypatch):
+    journal = Journal(Path("j.jsonl"))
+    journal.append({"event": "start", "run_id": "a"})
+    write = os.write
+    monkeypatch.setattr("os.write", lambda fd, data: write(fd, data[:10]) and (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        journal.append({"event": "epoch", "run_id": "b"})
+    monkeypatch.setattr("os.write", write)
+    journal.append({"event": "end", "run_id": "c"})
+    journal.close()
+    assert [event["run_id"] for event in read_events(Path("j.jsonl"))] == ["a", "c"]
+
+
+def test_metrics_of_numpy_are_recorded():
+    numpy = pytest.importorskip("numpy")
+    with Tracker(region="FR", ledger=str(LEDGER)) as tracker:
+        for _ in tracker.epochs(range(2)):
+            tracker.annotate({"acc": numpy.float32(0.5), "each": numpy.ones(3)})
+    assert [dict(e.metrics) for e in Ledger(LEDGER).footprint(tracker.footprint.run_id).epochs] == [{"acc": 0.5}] * 2

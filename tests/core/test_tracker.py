@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import pickle
+import threading
 
 import pytest
 
@@ -237,7 +239,7 @@ def test_a_warning_is_given_once_at_its_share(tracker, clock, caplog):
         for _ in t.epochs(range(20)):
             clock.advance(1.0)
     warned = [r.getMessage() for r in caplog.records if "budget of 1000 J is used" in r.getMessage()]
-    assert warned == ["50% of the budget of 1000 J is used (500 J)."]
+    assert warned == ["50 % of the budget of 1000 J is used (500 J)."]
     assert t.footprint.status == "completed"
     assert len(t.footprint.epochs) == 20
 
@@ -389,3 +391,153 @@ def test_track_measures_each_call_of_a_function(caplog):
 def test_track_refuses_bad_options_where_it_is_written():
     with pytest.raises(ConfigError):
         track(region="XX")
+
+
+def test_an_epoch_that_is_still_open_is_in_the_record_as_incomplete(tracker, clock):
+    with tracker() as t:
+        for index in t.epochs(range(3)):
+            clock.advance(1.0)
+            if index == 1:
+                live = t.footprint
+    assert [(e.energy_j, e.complete) for e in live.epochs] == [(100.0, True), (100.0, False)]
+    assert sum(e.energy_j for e in live.epochs) + live.outside_epochs_j == pytest.approx(live.energy_j)
+
+
+def test_a_state_of_the_very_run_changes_nothing(tracker, clock):
+    with tracker() as t:
+        for _ in t.epochs(range(2)):
+            clock.advance(1.0)
+        t.resume(t.state())
+        for _ in t.epochs(range(2, 4)):
+            clock.advance(1.0)
+    assert t.footprint.energy_j == pytest.approx(400.0)
+    assert [e.index for e in t.footprint.epochs] == [0, 1, 2, 3]
+
+
+def test_a_state_with_an_id_that_leaves_its_folder_is_not_taken(tracker, clock, caplog):
+    t = tracker().start()
+    t.resume({"footprint": {"run_id": "../../escape", "energy_j": 5.0}})
+    t.close()
+    assert "escape" not in t.footprint.run_id
+
+
+def test_metrics_given_inside_an_epoch_are_that_epochs(tracker, clock):
+    with tracker() as t:
+        for index in t.epochs(range(3)):
+            clock.advance(1.0)
+            t.annotate({"loss": float(index), "vector": [1, 2], "text": "x", "none": None, "carbon/ours": 1.0})
+    assert [dict(e.metrics) for e in t.footprint.epochs] == [{"loss": 0.0}, {"loss": 1.0}, {"loss": 2.0}]
+
+
+def test_by_batches_without_a_hook_between_batches_whole_epochs_are_kept_back(tracker, clock):
+    with tracker(budget=Budget("1000 J", check=10)) as t:
+        for _ in t.epochs(range(20)):
+            clock.advance(3.0)
+    assert t.footprint.energy_j <= 1000
+
+
+def test_a_run_that_ends_with_its_last_batch_is_not_stopped(tracker, clock):
+    t = tracker(budget="450 J").start()
+    look_at = t.begin_epoch(0, Schedule(epochs=1, batches=4, validation_batches=0))
+    for batch in range(1, 5):
+        clock.advance(1.0)
+        if batch >= look_at:
+            look_at, _ = t.look(batch)
+    t.end_epoch()
+    t.close()
+    assert (t.footprint.status, t.footprint.energy_j) == ("completed", 400.0)
+
+
+def test_an_abandoned_run_ends_at_its_last_event(tracker, clock):
+    t = tracker().start()
+    t.begin_epoch(0, Schedule())
+    clock.advance(1.0)
+    t.enter("validate")
+    clock.advance(3600.0)
+    t.close("failed", abandoned=True)
+    assert t.footprint.energy_j == pytest.approx(100.0)
+
+
+def test_a_callable_may_ask_for_the_footprint_from_another_thread(tracker, clock):
+    seen = []
+
+    def ask(decision):
+        thread = threading.Thread(target=lambda: seen.append(t.footprint.energy_j))
+        thread.start()
+        thread.join(timeout=10)
+
+    with tracker(budget=Budget("1000 J", on_exceed=ask)) as t:
+        for _ in t.epochs(range(20)):
+            clock.advance(3.0)
+    assert seen == [900.0]
+
+
+def test_a_callable_object_that_cannot_be_hashed_works_too(tracker, clock):
+    class Chat(list):
+        def __call__(self, decision):
+            self.append(decision)
+
+    chat = Chat()
+    with tracker(budget=Budget("1000 J", on_exceed=chat)) as t:
+        for _ in t.epochs(range(20)):
+            clock.advance(3.0)
+    assert (t.footprint.status, len(chat)) == ("stopped", 1)
+
+
+def test_a_state_asked_for_in_the_middle_of_a_reading_is_answered(tracker, clock, gpu):
+    class Interrupting(ScriptedCounter):
+        asked = None
+
+        def read(self):
+            if self.asked is None and t is not None:
+                self.asked = {}
+                self.asked = t.state()
+            return super().read()
+
+    t = None
+    interrupting = Interrupting(clock, watts=1.0, part="cpu")
+    t = tracker(interrupting).start()
+    clock.advance(1.0)
+    t.enter("validate")
+    t.close()
+    assert interrupting.asked["footprint"]["status"] == "running"
+    assert t.footprint.energy_j == pytest.approx(101.0)
+
+
+def test_max_steps_end_a_run_before_its_epochs():
+    assert Schedule(epochs=1000, batches=4, steps=8).last_epoch == 2
+    assert Schedule(epochs=None, batches=None, steps=8).last_epoch is None
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, "completed"), (None, "completed"), (3, "failed")])
+def test_sys_exit_ends_a_run_by_its_code(tracker, code, status):
+    with pytest.raises(SystemExit), tracker() as t:
+        raise SystemExit(code)
+    assert t.footprint.status == status
+
+
+def test_a_tracker_that_was_never_started_says_so_once(caplog):
+    t = Tracker(ledger="off")
+    assert list(t.epochs(range(2))) == [0, 1]
+    with t.phase("validate"):
+        pass
+    assert sum("never started" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_an_unknown_phase_is_booked_as_other_and_said(tracker, clock, caplog):
+    with tracker() as t, t.phase("vaildate"):
+        clock.advance(1.0)
+    assert dict(t.footprint.phases) == {"other": 100.0}
+    assert "vaildate" in caplog.text
+
+
+def test_track_measures_a_coroutine_while_it_is_awaited(caplog):
+    caplog.set_level("INFO", "fitprint")
+
+    @track(region="FR", ledger="off")
+    async def train():
+        await asyncio.sleep(0.2)
+        return 7
+
+    assert asyncio.run(train()) == 7
+    assert "in 0.2 s" in caplog.text

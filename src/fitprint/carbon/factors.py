@@ -52,14 +52,18 @@ class Factors:
         return kwh(energy.joules) * self.facility
 
     def grams(self, energy: Energy) -> Grams:
-        """Operational CO2e. Relative half-widths add in quadrature, each side apart."""
+        """Operational CO2e. Relative half-widths add in quadrature, each side apart.
+
+        Where the lower ones add up to more than the whole, the product of all lower ends is the end.
+        """
         joules = energy.joules
         central = joules * self.g_per_j
         if joules <= 0:
             return Grams(0.0, 0.0, 0.0)
-        low = math.hypot(1 - energy.low_j / joules, *(1 - low for low, _ in self._relative()))
-        high = math.hypot(energy.high_j / joules - 1, *(high - 1 for _, high in self._relative()))
-        return Grams(central, central * max(0.0, 1 - low), central * (1 + high))
+        lows = [energy.low_j / joules, *(low for low, _ in self._relative())]
+        highs = [energy.high_j / joules, *(high for _, high in self._relative())]
+        low = max(1 - math.hypot(*(1 - low for low in lows)), math.prod(lows))
+        return Grams(central, central * low, central * (1 + math.hypot(*(high - 1 for high in highs))))
 
     def assumptions(self) -> tuple[Assumption, ...]:
         """What grams rest on beside the energy."""

@@ -32,13 +32,17 @@ class Journal:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        self._torn = False
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write one event; it is the kernel's from here on and survives SIGKILL."""
         line = json.dumps({"schema": SCHEMA, **event}, allow_nan=False, separators=(",", ":"))
-        data = line.encode() + b"\n"
+        # After a line that a full disk cut off, the next one begins on a line of its own.
+        data = (b"\n" if self._torn else b"") + line.encode() + b"\n"
+        self._torn = True
         while data:
             data = data[os.write(self._fd, data) :]
+        self._torn = False
 
     def close(self) -> None:
         os.close(self._fd)
@@ -47,18 +51,23 @@ class Journal:
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
     """The events of one journal. A torn last line or garbage is skipped with a debug line."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                event = _event(line, path)
+                if event is not None:
+                    yield event
     except OSError as error:
         logger().warning("journal %s cannot be read: %s", path, error)
-        return
-    for line in text.splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            logger().debug("journal %s: skipped a torn line", path)
-            continue
-        if isinstance(event, dict) and event.get("event") in EVENTS and isinstance(event.get("run_id"), str):
-            yield event
+
+
+def _event(line: str, path: Path) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        logger().debug("journal %s: skipped a torn line", path)
+        return None
+    known = isinstance(event, dict) and event.get("event") in EVENTS and isinstance(event.get("run_id"), str)
+    return event if known else None
 
 
 def journals(ledger: Path) -> list[Path]:

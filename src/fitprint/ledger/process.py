@@ -40,11 +40,15 @@ def is_alive(process: Process, proc_root: Path) -> bool | None:
 
 
 def boot_id(proc_root: Path) -> str:
-    """Identity of this boot; the same in all containers of one host."""
+    """Identity of this boot and process namespace: elsewhere a process id means another process, or none."""
     try:
-        return (proc_root / "sys" / "kernel" / "random" / "boot_id").read_text().strip()
+        boot = (proc_root / "sys" / "kernel" / "random" / "boot_id").read_text().strip()
     except OSError:
         return ""
+    try:
+        return f"{boot}/{(proc_root / 'self' / 'ns' / 'pid').readlink()}"
+    except OSError:
+        return boot
 
 
 def _start(proc_root: Path, pid: int) -> str:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from fitprint.errors import LedgerError
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.ledger.journal import journals, read_events
 from fitprint.ledger.process import Process, is_alive
+from fitprint.notices import logger
 
 VERSION = 1
+# "fprt": tells our files from those of other programs.
+APPLICATION_ID = 0x66707274
 BUSY_TIMEOUT_S = 2.0
 # A run on another machine that has not been heard of for so long counts as lost (it writes every 30 s).
 SILENCE_S = 120.0
@@ -41,17 +45,24 @@ class Store:
 
     Raises:
         sqlite3.Error: If it cannot be opened or is no database.
-        LedgerError: If a later version of fitprint wrote it.
+        LedgerError: If a later version of fitprint, or another program, wrote it.
     """
 
     def __init__(self, path: Path | str) -> None:
         self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
+        try:
+            self._prepare(path)
+        except BaseException:
             self._db.close()
-            raise LedgerError(f"{path} was written by a later version of fitprint (ledger {version}, this one reads {VERSION}).")
-        if version < VERSION:
-            self._db.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+            raise
+
+    def _prepare(self, path: Path | str) -> None:
+        empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if empty:
+            self._db.executescript(
+                f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+            )
+        check_is_ledger(self._db, path)
 
     def apply(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Apply events in one transaction.
@@ -116,6 +127,24 @@ class Store:
                 "UPDATE epochs SET record = ? WHERE run_id = ? AND block = 0 AND position = ?", (json.dumps(record), *key)
             )
 
+    def apply_what_can_be(self, events: Iterable[Mapping[str, Any]], path: Path) -> None:
+        """Apply events of a journal one by one; one that is incomplete costs only itself."""
+        for event in events:
+            try:
+                self.apply([event])
+            except (KeyError, TypeError, AttributeError, sqlite3.Error) as error:
+                logger().warning("journal %s: skipped an incomplete record (%r)", path, error)
+
+    def copy_from(self, path: Path) -> None:
+        """Take over what a ledger's file holds, without writing to it."""
+        source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+        try:
+            if source.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                check_is_ledger(source, path)
+                source.backup(self._db)
+        finally:
+            source.close()
+
     def rows(self) -> list[dict[str, Any]]:
         """All runs, oldest first, as the database has them."""
         columns = (
@@ -144,6 +173,19 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
+
+
+def check_is_ledger(db: sqlite3.Connection, path: Path | str) -> None:
+    """Refuse a database that another program, or a later version, wrote.
+
+    Raises:
+        LedgerError: Says which of the two.
+    """
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise LedgerError(f"{path} is a database of another program. Choose another file as ledger.")
+    if version > VERSION:
+        raise LedgerError(f"{path} was written by a later version of fitprint (ledger {version}, this one reads {VERSION}).")
 
 
 class Ledger:
@@ -175,12 +217,7 @@ class Ledger:
             rows = store.rows()
         finally:
             store.close()
-        for row in rows:
-            process = Process(row.pop("boot_id") or "", row.pop("pid") or 0, row.pop("pid_started") or "")
-            heard_at = row.pop("heard_at")
-            if row["status"] == "running" and self._is_lost(process, heard_at):
-                row["status"] = "lost"
-        return rows
+        return [self._with_status(row) for row in rows]
 
     def footprint(self, run_id: str) -> Footprint:
         """The full record of one run.
@@ -191,28 +228,38 @@ class Ledger:
         store = self._open()
         try:
             found = store.footprint(run_id)
+            rows = [self._with_status(row) for row in store.rows() if row["run_id"] == run_id]
         finally:
             store.close()
         if found is None:
             raise LedgerError(f"{self.path} has no run {run_id!r}. `fitprint runs` lists those it has.")
-        return found
+        return replace(found, status=rows[0]["status"])
+
+    def _with_status(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The public columns of a row; a run without an end whose process is gone is lost."""
+        process = Process(row["boot_id"] or "", row["pid"] or 0, row["pid_started"] or "")
+        public = {key: value for key, value in row.items() if key not in ("boot_id", "pid", "pid_started", "heard_at")}
+        if row["status"] == "running" and self._is_lost(process, row["heard_at"]):
+            public["status"] = "lost"
+        return public
 
     def _is_lost(self, process: Process, heard_at: float | None) -> bool:
         alive = is_alive(process, self._proc_root)
         return time.time() - (heard_at or 0) > SILENCE_S if alive is None else not alive
 
     def _open(self) -> Store:
-        """The database, or one in memory from the journals where it is missing or broken."""
+        """A copy in memory: what the file holds, and what only the journals do. Reading writes nothing."""
+        store = Store(":memory:")
+        paths = journals(self.path)
         if self.path.is_file():
             try:
-                store = Store(self.path)
-                store.rows()
-                return store
+                store.copy_from(self.path)
             except sqlite3.Error as error:
-                paths = journals(self.path)
                 if not paths:
                     raise LedgerError(f"{self.path} cannot be read as a ledger: {error}.") from error
-        store = Store(":memory:")
-        for path in journals(self.path):
-            store.apply(read_events(path))
+                logger().warning("%s cannot be read (%s); the journals beside it are read instead", self.path, error)
+                store = Store(":memory:")
+        known = {row["run_id"] for row in store.rows()}
+        for path in (path for path in paths if path.parent.name not in known):
+            store.apply_what_can_be(read_events(path), path)
         return store

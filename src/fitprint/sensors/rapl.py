@@ -55,7 +55,9 @@ def probe(sys_root: Path) -> list[Finding]:
     root = sys_root / "class" / "powercap"
     zones = sorted(path for path in root.glob("intel-rapl:*") if _TOP_ZONE.fullmatch(path.name))
     if not zones:
-        return [Absent(SOURCE, f"no zone under {root}", "on bare metal: modprobe intel_rapl_msr; virtual machines have none")]
+        return [
+            Absent(SOURCE, "no zone under class/powercap", "on bare metal: modprobe intel_rapl_msr; virtual machines have none")
+        ]
     findings: list[Finding] = []
     for zone in zones:
         package = _name(zone)
@@ -64,7 +66,7 @@ def probe(sys_root: Path) -> list[Finding]:
         findings.append(_open(zone, package, "cpu", root))
         children = sorted(zone.glob("intel-rapl:*:*")) or sorted(root.glob(f"{zone.name}:*"))
         findings += [_open(child, package, "dram", root) for child in children if _name(child) == "dram"]
-    return findings or [Absent(SOURCE, f"no package or dram zone under {root}")]
+    return findings or [Absent(SOURCE, "no package or dram zone under class/powercap")]
 
 
 def _open(folder: Path, package: str, part: str, root: Path) -> Finding:
