@@ -195,3 +195,49 @@ def test_disabled_it_leaves_no_file_and_keeps_its_keys(pace, model, data, monkey
     history = model.fit(**data, epochs=2, callbacks=[CarbonCallback(budget="1 g"), pace]).history
     assert history["co2e_g"] == [0.0, 0.0]
     assert list(Path().iterdir()) == []
+
+
+def test_time_after_an_interrupted_fit_is_not_its_own(carbon, pace, model, data, clock):
+    class Failing(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    callback = carbon()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(**data, epochs=3, callbacks=[callback, pace, Failing()])
+    clock.advance(3600.0)
+    model.evaluate(data["x"], data["y"], batch_size=8, verbose=0, callbacks=[callback, pace])
+    assert [(f.kind, f.status) for f in callback.footprints] == [("fit", "failed"), ("test", "completed")]
+    assert callback.footprints[0].energy_j <= 2 * EPOCH_J
+
+
+@pytest.mark.skipif(os.environ["KERAS_BACKEND"] == "torch", reason="the torch backend runs one step at a time")
+def test_several_steps_at_once_are_whole_epochs_that_budgets_learn_from(carbon, pace, data):
+    model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", steps_per_execution=2)
+    callback = carbon(budget="1000 J")
+    model.fit(**{**data, "validation_data": None}, epochs=50, callbacks=[callback, pace])
+    assert all(epoch.complete for epoch in callback.footprint.epochs)
+    assert callback.footprint.status == "stopped"
+    assert callback.footprint.energy_j <= 1000
+
+
+def test_a_tensorboard_that_is_broken_costs_its_events_only(carbon, pace, model, data, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.summary_pb2", None)
+    callback = carbon(log_dir="logs")
+    model.fit(**data, epochs=2, callbacks=[callback, pace])
+    assert len(callback.footprint.epochs) == 2
+    assert sum("events cannot be written" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_importing_the_package_does_not_settle_the_backend():
+    code = "import sys, fitprint_keras; print('keras' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert out.stdout.strip() == "False"
+
+
+def test_disabled_no_events_are_written(pace, model, data, monkeypatch):
+    monkeypatch.setenv("FITPRINT_DISABLE", "1")
+    model.fit(**data, epochs=1, callbacks=[CarbonCallback(log_dir="logs"), pace])
+    assert not Path("logs").exists()

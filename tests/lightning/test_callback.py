@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
 import subprocess
 import sys
@@ -292,3 +293,78 @@ def test_disabled_it_leaves_no_file_and_keeps_its_keys(model, trainer, monkeypat
     t.fit(model())
     assert t.callback_metrics["carbon/epoch_co2e_g"] == 0.0
     assert list(Path().iterdir()) == []
+
+
+def test_metrics_that_are_no_numbers_and_loggers_that_fail_do_not_end_the_training(carbon, model, trainer, pl, caplog):
+    class Odd(model):
+        def on_train_epoch_end(self):
+            self.trainer.callback_metrics["vector"] = torch.ones(3)
+            self.trainer.callback_metrics["text"] = "hello"
+
+    class Failing(pl.loggers.CSVLogger):
+        def log_metrics(self, metrics, step=None):
+            if "carbon/block_co2e_g" in metrics:
+                raise ConnectionError("the tracker's server is gone")
+
+    callback = carbon(config=Config(block=2))
+    trainer(callback, logger=Failing("logs")).fit(Odd())
+    assert len(callback.footprint.epochs) == 3
+    assert sum("logging a block failed" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_run_resumed_inside_an_epoch_is_still_measured_and_stopped(carbon, model, trainer, pl, tmp_path):
+    keep = pl.ModelCheckpoint(tmp_path, every_n_train_steps=3, save_top_k=-1, filename="{step}")
+    trainer(carbon(), keep, max_epochs=1, limit_train_batches=8, limit_val_batches=0, enable_checkpointing=True).fit(model())
+    callback = carbon(budget="650 J")
+    options = {"max_epochs": 1, "limit_train_batches": 8, "limit_val_batches": 0}
+    t = trainer(callback, **options)
+    t.fit(model(), ckpt_path=tmp_path / "step=3.ckpt")
+    footprint = callback.footprint
+    assert footprint.status == "stopped"
+    assert footprint.energy_j <= 650
+    assert sum(e.energy_j for e in footprint.epochs) + footprint.outside_epochs_j == pytest.approx(footprint.energy_j)
+    assert t.global_step < 8
+
+
+def test_a_learning_rate_finder_that_restores_a_state_in_mid_run_counts_nothing_twice(carbon, model, trainer, pl, clock):
+    class Model(model):
+        def __init__(self):
+            super().__init__()
+            self.lr = 0.01
+
+    finder = importlib.import_module(f"{pl.name}.callbacks").LearningRateFinder(num_training_steps=4, min_lr=1e-4, max_lr=1e-2)
+    callback = carbon()
+    began = clock.monotonic_ns()
+    trainer(callback, finder, max_epochs=1, enable_checkpointing=True).fit(Model())
+    true_j = 100.0 * (clock.monotonic_ns() - began) / 1e9
+    assert callback.footprint.energy_j == pytest.approx(true_j)
+
+
+def test_a_checkpoint_saved_after_the_fit_still_holds_what_was_spent(carbon, model, trainer, tmp_path):
+    first = carbon()
+    t = trainer(first, max_epochs=2)
+    t.fit(model())
+    t.save_checkpoint(tmp_path / "late.ckpt")
+    second = carbon(budget="500 J")
+    trainer(second, max_epochs=50).fit(model(), ckpt_path=tmp_path / "late.ckpt")
+    assert second.footprint.run_id == first.footprint.run_id
+    assert second.footprint.energy_j >= first.footprint.energy_j
+
+
+def test_metrics_of_an_earlier_epoch_are_not_taken_for_this_ones(carbon, model, trainer):
+    callback = carbon()
+    trainer(callback, max_epochs=4, check_val_every_n_epoch=2).fit(model())
+    assert ["val_loss" in epoch.metrics for epoch in callback.footprint.epochs] == [False, True, False, True]
+
+
+def test_after_an_exception_tensorboard_has_the_last_word_on_it(carbon, model, trainer, pl, tmp_path):
+    class Failing(model):
+        def training_step(self, batch, batch_idx):
+            raise ZeroDivisionError
+
+    logger = pl.loggers.TensorBoardLogger(tmp_path, name="tb", version="v")
+    with pytest.raises(ZeroDivisionError):
+        trainer(carbon(), logger=logger).fit(Failing())
+    events = EventAccumulator(str(tmp_path / "tb" / "v"))
+    events.Reload()
+    assert b'"status": "failed"' in events.Tensors("fitprint/run/text_summary")[-1].tensor_proto.string_val[0]
