@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fitprint import Budget, Config
-from fitprint.budget import Schedule
 from fitprint.errors import MissingExtraError
+from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
 
 if importlib.util.find_spec("keras") is None:

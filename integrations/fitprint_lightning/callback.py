@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fitprint import Budget, Config
-from fitprint.budget import Schedule
+from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
 from fitprint.tracker import status_of
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fitprint.budget import Budget, Decision
     from fitprint.config import Config
+    from fitprint.decorator import track
     from fitprint.detection import detect
     from fitprint.energy import Energy
     from fitprint.errors import FitprintError
     from fitprint.footprint import EpochFootprint, Footprint
     from fitprint.ledger.store import Ledger
     from fitprint.meter import Meter
-    from fitprint.tracker import Tracker, track
+    from fitprint.tracker import Tracker
 
 __all__ = [
     "Budget",
@@ -46,7 +47,7 @@ _HOMES = {
     "Meter": "meter",
     "Tracker": "tracker",
     "detect": "detection",
-    "track": "tracker",
+    "track": "decorator",
 }
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.budget import Budget
-from fitprint.carbon.facility import check_node_factor, check_pue
+from fitprint.carbon.facility import check_node_factor, check_pue, node_factor_row, pue_row
+from fitprint.carbon.factors import Factors
 from fitprint.carbon.grid import find_region
-from fitprint.carbon.intensity import check_intensity
+from fitprint.carbon.intensity import check_intensity, given_intensity, yearly_intensity
+from fitprint.carbon.place import find_place
 from fitprint.errors import ConfigError, did_you_mean, refusal
 from fitprint.notices import logger, show_on_console
 from fitprint.sensors.counter import PARTS
@@ -120,6 +122,21 @@ class Settings:
     @property
     def proc_root(self) -> Path:
         return Path(self.config.proc_root or "/proc")
+
+    def factors(self, environ: Mapping[str, str]) -> Factors:
+        """Settle place, intensity, PUE and node factor.
+
+        Args:
+            environ: The process environment; a time zone in it may tell the place.
+        """
+        config = self.config
+        place = find_place(config.region, self.source_of("region"), environ)
+        if config.intensity is not None:
+            intensity = given_intensity(config.intensity, self.source_of("intensity"))
+        else:
+            intensity = yearly_intensity(place)
+        pue = pue_row(config.pue, self.source_of("pue"))
+        return Factors(place, intensity, pue, node_factor_row(config.node_factor, self.source_of("node_factor")))
 
     def source_of(self, field: str) -> str:
         """Where a field was set, in words that can be printed."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from fitprint.carbon.factors import Factors
 from fitprint.config import Config, resolve
-from fitprint.run import choose_factors
 from fitprint.sensors.probe import Sensors, Surroundings, probe
 from fitprint.units import significant
 
@@ -50,7 +49,7 @@ def detect(config: Config | None = None, around: Surroundings | None = None) -> 
     settings = resolve(config, around.environ if around else None)
     around = around or Surroundings(sys_root=settings.sys_root, proc_root=settings.proc_root)
     sensors: Sensors = probe(settings.parts, around)
-    factors: Factors = choose_factors(settings, around)
+    factors: Factors = settings.factors(around.environment())
     sensors.close()
     return Detection(
         tuple(

@@ -10,19 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fitprint.account import PHASES, Account, Window
-from fitprint.budget import Pace, Schedule, Spent, Watch
-from fitprint.carbon.facility import node_factor_row, pue_row
-from fitprint.carbon.factors import Factors
-from fitprint.carbon.intensity import given_intensity, yearly_intensity
-from fitprint.carbon.place import find_place
+from fitprint.budget import Spent, Watch
 from fitprint.clock import NS_PER_S, Clock, iso_utc
 from fitprint.config import Settings, check_run_id
 from fitprint.energy import Energy
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
-from fitprint.ledger.clerk import Clerk
-from fitprint.ledger.process import this_process
+from fitprint.ledger.recorder import Recorder
 from fitprint.meter import Meter
 from fitprint.notices import logger
+from fitprint.pace import Pace, Schedule
 from fitprint.records import Records, Stretch
 from fitprint.report.text import FIRST_LINE, headline
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
@@ -31,8 +27,6 @@ from fitprint.sentences import defaults, price_of_an_epoch
 
 NEVER = sys.maxsize
 TEXT_EVERY_S = 60
-# What the journal's first line says once; a resumed run's joined assumptions are in its own first line.
-STATIC = ("assumptions", "notes", "tags", "project", "name", "kind", "started_at", "run_id", "schema")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,10 +61,12 @@ class Run:
         self._settings = settings
         self._clock = around.clock
         parent = around.environment().get("FITPRINT_PARENT_RUN") or None
-        self._records = Records(settings, kind, sensors, choose_factors(settings, around), iso_utc(self._clock.time()), parent)
+        self._records = Records(
+            settings, kind, sensors, settings.factors(around.environment()), iso_utc(self._clock.time()), parent
+        )
         self._account = Account(kind if kind in PHASES else "other")
         self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick)
-        self._clerk: Clerk | None = None
+        self._recorder = Recorder(settings.ledger, settings.proc_root, self._clock)
         self._lock = threading.RLock()
         self._before: Footprint | None = None
         self._schedule = Schedule()
@@ -124,8 +120,7 @@ class Run:
             self._open_record()
             self._emit("end", self._progress())
         self._meter.close()
-        if self._clerk is not None:
-            self._clerk.close()
+        self._recorder.close()
         footprint = self.footprint()
         logger().info(headline(footprint))
         return footprint
@@ -415,60 +410,21 @@ class Run:
             looks.append(min(batches_done + interval, end))
         return min(looks)
 
-    # ---- the record on disk
-
-    def _progress(self, unbooked: Energy | None = None) -> Callable[[], dict[str, Any]]:
+    def _progress(self, unbooked: Energy | None = None) -> Callable[[], Footprint]:
         """The run without its epochs, written down later by the clerk: a boundary only keeps the numbers."""
         stretch = self._stretch(unbooked)
-        static = () if self._clerk is None else STATIC
-
-        def written() -> dict[str, Any]:
-            record = self._records.footprint(stretch).to_dict(epochs=False)
-            return {key: value for key, value in record.items() if key not in static and value is not None}
-
-        return written
+        return lambda: self._records.footprint(stretch)
 
     def _open_record(self) -> None:
-        """Begin the journal; not before the first epoch, so that a resumed run has its own id by then."""
-        ledger = self._settings.ledger
-        if self._clerk is not None or ledger is None or self._awaits_state:
-            return
-        process = this_process(self._settings.proc_root)
-        whole = self._progress()
-        self._clerk = Clerk(ledger, self.run_id, process)
-        self._clerk.start()
-        where = {"boot_id": process.boot_id, "pid": process.pid, "started": process.started}
-        self._emit("start", whole, process=where)
+        """Begin the record on disk; not before a state can no longer come, so that a resumed run has its own id by then."""
+        if not self._awaits_state:
+            self._recorder.open(self.run_id, self._progress())
 
-    def _emit(self, event: str, run: Callable[[], dict[str, Any]] | None = None, **fields: Any) -> None:
-        if self._clerk is None:
-            return
-        epoch: EpochFootprint | None = fields.pop("epoch", None)
-        head = {"event": event, "run_id": self.run_id, "at": self._clock.time(), **fields}
-
-        def written() -> dict[str, Any]:
-            return {**head, **({"epoch": epoch.to_dict()} if epoch else {}), **({"run": run()} if run else {})}
-
-        self._clerk.record(written)
+    def _emit(self, event: str, run: Callable[[], Footprint] | None = None, **fields: Any) -> None:
+        self._recorder.emit(event, run, **fields)
 
 
 def new_run_id(clock: Clock) -> str:
     """A sortable, unique name; drawn without touching the random state that training uses."""
     stamp = iso_utc(clock.time()).replace("-", "").replace(":", "")[:15]
     return f"{stamp}-{os.urandom(4).hex()}"
-
-
-def choose_factors(settings: Settings, around: Surroundings) -> Factors:
-    """Settle place, intensity, PUE and node factor from the options."""
-    config = settings.config
-    place = find_place(config.region, settings.source_of("region"), around.environment())
-    if config.intensity is not None:
-        intensity = given_intensity(config.intensity, settings.source_of("intensity"))
-    else:
-        intensity = yearly_intensity(place)
-    return Factors(
-        place,
-        intensity,
-        pue_row(config.pue, settings.source_of("pue")),
-        node_factor_row(config.node_factor, settings.source_of("node_factor")),
-    )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from fitprint.budget import Decision, Schedule
+from fitprint.budget import Decision
 from fitprint.config import Config, resolve
 from fitprint.footprint import Footprint
 from fitprint.notices import logger
+from fitprint.pace import Schedule
 from fitprint.tracker import Tracker
 
 T = TypeVar("T")

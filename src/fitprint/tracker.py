@@ -6,19 +6,18 @@ Whatever goes wrong inside a run costs its measurement and one log line, never t
 from __future__ import annotations
 
 import atexit
-import functools
-import inspect
 import sys
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from typing import Any, ParamSpec, Self, TypeVar, cast, overload
+from typing import Any, ParamSpec, Self, TypeVar
 
 from fitprint.account import PHASES
-from fitprint.budget import Budget, Decision, Schedule
+from fitprint.budget import Budget, Decision
 from fitprint.config import Config, Settings, resolve
 from fitprint.footprint import Footprint
 from fitprint.notices import logger, show_on_console
+from fitprint.pace import Schedule
 from fitprint.run import NEVER, Run
 from fitprint.scalars import block_scalars, idle_scalars
 from fitprint.sensors.counter import Counter
@@ -367,45 +366,3 @@ def _look(run: Run, batches_done: int) -> tuple[int, dict[str, float]]:
     blocks = len(run.blocks)
     next_look = run.look(batches_done)
     return next_look, block_scalars(run.blocks[-1]) if len(run.blocks) > blocks else {}
-
-
-@overload
-def track(function: Callable[P, T], /) -> Callable[P, T]: ...
-@overload
-def track(**options: Any) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
-def track(function: Callable[P, T] | None = None, /, **options: Any) -> Any:
-    """Measure every call of a function; the run is recorded in the ledger.
-
-    Args:
-        function: The function, when used without options.
-        **options: Options of Tracker.
-
-    Raises:
-        ConfigError: If an option makes no sense.
-
-    Example:
-        >>> @track(region="FR", ledger="off")
-        ... def train():
-        ...     return 3
-        >>> train()
-        3
-    """
-    if function is None:
-        return functools.partial(_tracked, options=options, checked=Tracker(**options))
-    return _tracked(function, options=options)
-
-
-def _tracked(function: Callable[P, T], *, options: dict[str, Any], checked: Tracker | None = None) -> Callable[P, T]:
-    options = {"name": function.__qualname__.replace("<locals>.", ""), **options}
-
-    @functools.wraps(function)
-    def measured(*args: P.args, **kwargs: P.kwargs) -> T:
-        with Tracker(**options):
-            return function(*args, **kwargs)
-
-    @functools.wraps(function)
-    async def measured_while_awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
-        with Tracker(**options):
-            return await cast("Callable[P, Awaitable[Any]]", function)(*args, **kwargs)
-
-    return cast("Callable[P, T]", measured_while_awaited) if inspect.iscoroutinefunction(function) else measured

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fitprint import Tracker
-from fitprint.budget import Schedule
 from fitprint.clock import SystemClock
+from fitprint.pace import Schedule
 from fitprint.sensors import rapl
 from fitprint.sensors.finding import Found
 from fitprint.sensors.probe import Surroundings

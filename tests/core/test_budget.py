@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitprint.budget import Budget, Pace, Schedule, Spent, Watch
+from fitprint.budget import Budget, Spent, Watch
 from fitprint.errors import ConfigError
+from fitprint.pace import Pace, Schedule
 
 
 def spent(energy_j, g_per_j=1e-3):

@@ -24,13 +24,14 @@ FLOORS = [
     {"meter", "account"},
     {"carbon"},
     {"report", "footprint", "sentences"},
+    {"pace"},
     {"budget"},
     {"config", "scalars"},
     {"ledger"},
     {"records"},
     {"run"},
     {"tracker", "detection"},
-    {"series", "command"},
+    {"series", "command", "decorator"},
     {"cli"},
 ]
 FRAMEWORKS = {"torch", "lightning", "pytorch_lightning", "keras", "tensorflow", "jax", "transformers", "tensorboard"}

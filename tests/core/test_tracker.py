@@ -11,8 +11,8 @@ import threading
 import pytest
 
 from fitprint import Budget, Config, Tracker, track
-from fitprint.budget import Schedule
 from fitprint.errors import ConfigError
+from fitprint.pace import Schedule
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
 

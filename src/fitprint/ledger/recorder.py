@@ -1,0 +1,74 @@
+"""Turns the events of a run into journal lines, on the clerk's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fitprint.clock import Clock
+from fitprint.footprint import EpochFootprint, Footprint
+from fitprint.ledger.clerk import Clerk
+from fitprint.ledger.process import this_process
+
+# What the journal's first line says once; a resumed run's joined assumptions are in its own first line.
+STATIC = ("assumptions", "notes", "tags", "project", "name", "kind", "started_at", "run_id", "schema")
+
+
+class Recorder:
+    """Writes nothing until it is opened; then one line per event.
+
+    Args:
+        ledger: The ledger's file, or None where nothing is recorded.
+        proc_root: Normally ``/proc``.
+        clock: Dates the events.
+    """
+
+    def __init__(self, ledger: Path | None, proc_root: Path, clock: Clock) -> None:
+        self._ledger = ledger
+        self._proc_root = proc_root
+        self._clock = clock
+        self._clerk: Clerk | None = None
+        self._run_id = ""
+
+    def open(self, run_id: str, run: Callable[[], Footprint]) -> None:
+        """Begin the journal of a run; does nothing where it is open or switched off.
+
+        Args:
+            run_id: The run.
+            run: Writes down its record as of now.
+        """
+        if self._clerk is not None or self._ledger is None:
+            return
+        process = this_process(self._proc_root)
+        self._run_id = run_id
+        self._clerk = Clerk(self._ledger, run_id, process)
+        self._clerk.start()
+        where = {"boot_id": process.boot_id, "pid": process.pid, "started": process.started}
+        self.emit("start", run, process=where)
+
+    def emit(self, event: str, run: Callable[[], Footprint] | None = None, **fields: Any) -> None:
+        """Hand an event over; it is written down later.
+
+        Args:
+            event: One of ``journal.EVENTS``.
+            run: Writes down the run's record as of now.
+            **fields: What else belongs to the event; an ``epoch`` may be a record.
+        """
+        if self._clerk is None:
+            return
+        epoch: EpochFootprint | None = fields.pop("epoch", None)
+        head = {"event": event, "run_id": self._run_id, "at": self._clock.time(), **fields}
+        static = () if event == "start" else STATIC
+
+        def written() -> dict[str, Any]:
+            record = run().to_dict(epochs=False) if run else {}
+            changing = {key: value for key, value in record.items() if key not in static and value is not None}
+            return {**head, **({"epoch": epoch.to_dict()} if epoch else {}), **({"run": changing} if run else {})}
+
+        self._clerk.record(written)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._clerk is not None:
+            self._clerk.close()
