@@ -58,6 +58,8 @@ class Energy:
         """The same energy with the missing ones of ``sensors`` added at zero."""
         if sensors is self.sensors:
             return self
+        if not self.sensors:  # the very tuple, so that later sums are of the same sensors
+            return Energy(sensors, (0,) * len(sensors), (0,) * len(sensors), self.duration_ns)
         known = {sensor.id for sensor in self.sensors}
         new = tuple(sensor for sensor in sensors if sensor.id not in known)
         zeros = (0,) * len(new)

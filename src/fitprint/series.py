@@ -10,6 +10,7 @@ from fitprint.config import Config, resolve
 from fitprint.footprint import Footprint
 from fitprint.notices import logger
 from fitprint.pace import Schedule
+from fitprint.run import NEVER
 from fitprint.tracker import Tracker
 
 T = TypeVar("T")
@@ -36,9 +37,9 @@ class Series:
         self._count = 0
         self._last_state: dict[str, Any] = {}
         self._failed: set[str] = set()
-        self._look_at = 0
+        self._look_at = NEVER
         self._batches: int | None = None
-        self._seen_batches = 0
+        self._seen_batches = self._first_batch = 0
 
     # ---- runs
 
@@ -104,8 +105,7 @@ class Series:
             batches_done: Batches of it that an earlier run has done already.
         """
         self._batches = schedule.batches
-        self._seen_batches = batches_done
-        self._first_batch = batches_done
+        self._seen_batches = self._first_batch = batches_done
         self._look_at = self.tracker.begin_epoch(index, schedule) + batches_done
 
     def batch(self, batches_done: int) -> bool:

@@ -100,7 +100,6 @@ def hook_us() -> float:
     from fitprint_lightning import CarbonCallback
 
     callback = CarbonCallback(ledger="off")
-    callback._look_at = sys.maxsize
     return per_call_us(lambda: callback.on_train_batch_end(None, None, None, None, 3), 200_000)
 
 
