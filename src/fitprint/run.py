@@ -86,7 +86,6 @@ class Run:
     def start(self) -> None:
         """Take the first reading; every joule from here on is in the run."""
         self._last = self._meter.start()
-        self._origin_ns = self._last.time_ns
         if self._records.kind == "fit":
             logger().info(defaults(self._records.factors))
             for note in self._records.notes:
@@ -182,7 +181,7 @@ class Run:
             record = dataclasses.replace(record, metrics=self._pending_metrics)
             self._pending_metrics = {}
             self.epochs.append(record)
-            self._end_last_block()
+            self._end_last_block(complete=complete)
             self._emit("epoch", self._progress(), position=self._epochs_done - 1, epoch=record)
             if complete:
                 self._pace.epoch(self._energy_j - self._epoch_end_j)
@@ -379,7 +378,7 @@ class Run:
         self._block = self._opened(earlier + len(self.blocks), batches_done)
 
     def _end_block(self, batches_done: int, spent: Spent) -> None:
-        self._record_block((batches_done - self._block.batches_done) // self._schedule.batches_per_step)
+        self._record_block((batches_done - self._block.batches_done) // self._schedule.batches_per_step, complete=True)
         self._block_pace.epoch(self._energy_j - self._block.energy_j)
         self._begin_block(batches_done)
         batches = self._schedule.batches
@@ -387,15 +386,15 @@ class Run:
             epochs, power_w = self._epochs_done, self._meter.power_w
             self.watch.before(spent, self._block_pace, epochs_done=epochs, power_w=power_w, what="block", number=self._block.index)
 
-    def _end_last_block(self) -> None:
+    def _end_last_block(self, *, complete: bool) -> None:
         """What is left of a long epoch is a block whose steps are not known here."""
         if self._account.block is not None and self._account.block.energy.duration_ns > 0:
-            self._record_block(None)
+            self._record_block(None, complete=complete)
         self._account.block = None
 
-    def _record_block(self, steps: int | None) -> None:
+    def _record_block(self, steps: int | None, *, complete: bool) -> None:
         if self._account.block is not None:
-            record = self._close_window(self._account.block, self._block, steps, complete=steps is not None)
+            record = self._close_window(self._account.block, self._block, steps, complete=complete)
             self.blocks.append(record)
             self._emit("block", self._progress(), position=record.index, epoch=record)
 

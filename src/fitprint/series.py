@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from fitprint.budget import Decision
@@ -105,6 +106,8 @@ class Series:
             batches_done: Batches of it that an earlier run has done already.
         """
         self._batches = schedule.batches
+        if schedule.batches is not None:
+            schedule = replace(schedule, batches=schedule.batches - batches_done)
         self._seen_batches = self._first_batch = batches_done
         self._look_at = self.tracker.begin_epoch(index, schedule) + batches_done
 

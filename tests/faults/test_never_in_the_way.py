@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -151,3 +153,29 @@ def test_the_working_folder_may_change_during_a_run(tmp_path):
             os.chdir(tmp_path / "elsewhere")
     assert (tmp_path / "fitprint.db").is_file()
     assert not Path("fitprint.db").exists()
+
+
+def test_a_tracker_that_nobody_holds_any_more_ends_and_so_do_its_threads():
+    def threads():
+        return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("fitprint"))
+
+    def fail():
+        tracker = Tracker(region="FR").start()
+        for _ in tracker.epochs(range(3)):
+            raise ZeroDivisionError
+
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            fail()
+    gc.collect()
+    assert threads() == []
+    assert {row["status"] for row in Ledger().runs()} == {"failed"}
+
+
+def test_closing_from_two_threads_keeps_the_first_status():
+    tracker = Tracker(region="FR", ledger="off").start()
+    closers = [threading.Thread(target=tracker.close, args=(status,)) for status in ("failed", "completed")]
+    for closer in closers:
+        closer.start()
+        closer.join(timeout=30)
+    assert tracker.footprint.status == "failed"

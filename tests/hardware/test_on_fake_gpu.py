@@ -108,7 +108,8 @@ def test_a_budget_by_batches_is_used_to_the_last_batch_that_fits(gpu, only_gpu):
 
     callback = CarbonCallback(budget=Budget("1 Wh", check=1), config=only_gpu)
     trainer_with(callback, epochs=50, batches=40).fit(Paced(lambda epoch: 1.2, batches=40))
-    assert 0.9 * 3600 <= callback.footprint.energy_j <= 3600
+    # What is kept back for ending is a tenth of a second; a busy machine may stall for longer than that.
+    assert 0.9 * 3600 <= callback.footprint.energy_j <= 3600 + 0.2 * WATTS
     assert not callback.footprint.epochs[-1].complete
 
 

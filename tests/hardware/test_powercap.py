@@ -94,7 +94,7 @@ def test_epochs_over_which_every_zone_wraps_are_counted_in_full(kernel, tmp_path
     trainer.fit(Slow())
     footprint = callback.footprint
     assert min(truth.epochs) > 2 * 200 * 2, "every package wrapped at least once in each epoch"
-    assert [epoch.energy_j for epoch in footprint.epochs] == pytest.approx(truth.epochs, rel=0.02)
+    assert [epoch.energy_j for epoch in footprint.epochs] == pytest.approx(truth.epochs, rel=0.03)
     assert {s["id"] for s in footprint.sensors} == {"cpu:package-0", "dram:package-0", "cpu:package-1"}
     assert footprint.measured_fraction == 1.0
     assert footprint.coverage == pytest.approx(1.0, abs=0.02)

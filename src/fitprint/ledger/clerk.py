@@ -58,6 +58,8 @@ class Clerk:
         """Write what is left, for at most CLOSE_WITHIN_S."""
         self._closing = True
         self._wake.set()
+        if self._thread is threading.current_thread():  # the garbage collector may come by on this thread
+            return
         self._thread.join(timeout=CLOSE_WITHIN_S)
         if self._thread.is_alive() or self._queue or self._unstored:
             self._warn("not everything could be written in time")
