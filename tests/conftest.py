@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+
+from fitprint.testing import FakeDriver, build_fake_driver
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +18,28 @@ def nothing_around(tmp_path, monkeypatch):
     monkeypatch.setenv("TZ", "Etc/UTC")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user-config"))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def fake_nvml_library(tmp_path_factory) -> Path:
+    """The fake NVIDIA driver, compiled."""
+    path = build_fake_driver(tmp_path_factory.mktemp("nvml"))
+    if path is None:
+        pytest.skip("the fake NVIDIA driver needs a C compiler")
+    return path
+
+
+@pytest.fixture(scope="session")
+def _loaded_driver(fake_nvml_library) -> FakeDriver:
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("a real NVIDIA driver is loaded here")
+    return FakeDriver(fake_nvml_library)
+
+
+@pytest.fixture
+def gpu(_loaded_driver, monkeypatch) -> FakeDriver:
+    """One board at 100 W, gone again after the test."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    _loaded_driver.set_boards(1, 100.0)
+    yield _loaded_driver
+    _loaded_driver.set_boards(0)

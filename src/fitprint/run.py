@@ -55,7 +55,7 @@ class Run:
         self, settings: Settings, kind: str, sensors: Sensors, around: Surroundings, *, awaits_state: bool = False
     ) -> None:
         self.run_id = settings.config.run_id or new_run_id(around.clock)
-        self.watch = Watch(settings.budgets, logger().info)
+        self.watch = Watch(settings.budgets, logger().warning)
         self.epochs: list[EpochFootprint] = []
         self.blocks: list[EpochFootprint] = []
         self._settings = settings

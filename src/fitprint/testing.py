@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import shutil
+import subprocess
+from importlib import resources
 from pathlib import Path
 
 from fitprint.clock import NS_PER_S
@@ -141,3 +145,55 @@ class FakePowercap:
         path = self._root / zone / "energy_uj"
         with path.open("r+b" if path.exists() else "wb") as file:
             file.write(text)
+
+
+class FakeDriver:
+    """A stand-in for NVIDIA's management library whose watts the test sets, loaded into this process.
+
+    The dynamic linker hands out a library that is already loaded under the same name, so that
+    nvidia-ml-py's own look-up of ``libnvidia-ml.so.1`` finds it; load it before anything asks for the
+    real one. For another process, put ``path.parent`` on its LD_LIBRARY_PATH and the boards into
+    FAKE_NVML_WATTS (the head of ``data/fake_nvml.c`` lists the variables).
+
+    Args:
+        path: What ``build_fake_driver`` returned.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lib = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+        self._lib.fake_nvml_true_mj.restype = ctypes.c_double
+        self._lib.fake_nvml_set_boards.argtypes = [ctypes.c_uint, ctypes.c_double]
+        self._lib.fake_nvml_set_watts.argtypes = [ctypes.c_uint, ctypes.c_double]
+
+    def set_boards(self, count: int, watts: float = 0.0) -> None:
+        """Put in so many boards; none makes the driver answer that it is not loaded."""
+        self._lib.fake_nvml_set_boards(count, watts)
+
+    def set_watts(self, watts: float, board: int = 0) -> None:
+        """Let a board draw another power from now on."""
+        self._lib.fake_nvml_set_watts(board, watts)
+
+    def lose(self, board: int = 0, *, lost: bool = True) -> None:
+        """Let a board answer that it is lost, or answer again."""
+        self._lib.fake_nvml_lose(board, int(lost))
+
+    def joules(self, board: int = 0) -> float:
+        """The exact truth now."""
+        return float(self._lib.fake_nvml_true_mj(board)) / 1000
+
+
+def build_fake_driver(folder: Path) -> Path | None:
+    """Compile the stand-in library into a folder; None where there is no C compiler.
+
+    Raises:
+        subprocess.CalledProcessError: If the compiler fails.
+    """
+    compiler = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
+    if compiler is None:
+        return None
+    path = folder / "libnvidia-ml.so.1"
+    with resources.as_file(resources.files("fitprint.data") / "fake_nvml.c") as source:
+        command = [compiler, "-shared", "-fPIC", "-pthread", "-Wl,-soname,libnvidia-ml.so.1", "-o", str(path), str(source)]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    return path

@@ -17,7 +17,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 body { color: #1a1a1a; background: #fff; }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ccc; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .scroll { overflow-x: auto; }
 @media (prefers-color-scheme: dark) { body { color: #eee; background: #161616; } th, td { border-color: #555; } }
 """
@@ -97,6 +97,6 @@ def _assumptions(footprint: Footprint) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
     kind = ' class="number"' if numbers else ""
-    top = f"<tr>{''.join(f'<th>{html.escape(cell)}</th>' for cell in head)}</tr>" if any(head) else ""
+    top = f"<tr>{''.join(f'<th{kind}>{html.escape(cell)}</th>' for cell in head)}</tr>" if any(head) else ""
     body = "".join(f"<tr>{''.join(f'<td{kind}>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="scroll"><table>{top}{body}</table></div>'
