@@ -9,6 +9,9 @@ import pytest
 
 from fitprint.testing import FakeDriver, build_fake_driver
 
+# Read by the type checker, and run by hand.
+collect_ignore_glob = ["typing/*", "benchmarks/*"]
+
 
 @pytest.fixture(autouse=True)
 def nothing_around(tmp_path, monkeypatch):

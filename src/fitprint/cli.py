@@ -158,8 +158,6 @@ def _demo_of(framework: str) -> Any:
     try:
         return demos[framework].load()
     except (ImportError, KeyError) as error:
-        if isinstance(error, MissingExtraError):
-            raise
         raise MissingExtraError(f"fitprint demo --framework {framework}", "demo") from error
 
 

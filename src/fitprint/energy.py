@@ -11,6 +11,9 @@ from typing import Any, Self
 from fitprint.clock import NS_PER_S
 from fitprint.sensors.counter import Sensor
 
+# Two-sided 95 % normal quantile.
+Z95 = 1.96
+
 
 @dataclass(frozen=True, slots=True)
 class Energy:
@@ -122,11 +125,18 @@ class Energy:
         return self.joules + self._half_width([sensor.high for sensor in self.sensors])
 
     def _half_width(self, relative: Iterable[float]) -> float:
-        """Models share their bias and add up; boards err independently and add in quadrature."""
-        widths = [abs(j) * r for j, r in zip(self._each(), relative, strict=True)]
+        """Models share their bias and add up; boards and the ticks at a window's ends err independently."""
+        each = self._each()
+        widths = [abs(j) * r for j, r in zip(each, relative, strict=True)]
         shared = math.fsum(w for w, s in zip(widths, self.sensors, strict=True) if s.method == "modelled")
         own = math.hypot(*(w for w, s in zip(widths, self.sensors, strict=True) if s.method != "modelled"))
-        return math.hypot(shared, own)
+        return math.hypot(shared, own, *self._tick_widths(each))
+
+    def _tick_widths(self, each: list[float]) -> list[float]:
+        """Each end falls anywhere into a tick: two independent uniform errors, sigma = P x tick / sqrt(6)."""
+        if self.duration_ns <= 0:
+            return []
+        return [Z95 * j / self.duration_s * s.tick_s / math.sqrt(6) for j, s in zip(each, self.sensors, strict=True)]
 
     def _each(self) -> list[float]:
         return [count * sensor.unit_j for count, sensor in zip(self.counts, self.sensors, strict=True)]

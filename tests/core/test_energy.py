@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -150,3 +151,23 @@ def test_without_sensors_or_time_there_is_no_coverage():
 def test_power_is_joules_over_seconds_and_zero_for_an_empty_window():
     assert of(*MEASURED, seconds=10.0).power_w == pytest.approx(70.0)
     assert Energy().power_w == 0.0
+
+
+@pytest.mark.parametrize(("seconds", "relative"), [(0.3, 0.2667), (1.0, 0.08), (10.0, 0.008)])
+def test_a_counter_that_ticks_is_less_sure_of_short_windows(seconds, relative):
+    ticking = Sensor("gpu:0", "gpu", "counter", 1.0, 0.0, 0.0, "ticks every 100 ms", tick_s=0.1)
+    window = Energy((ticking,), (round(500 * seconds),), (0,), round(seconds * 1e9))
+    assert window.high_j / window.joules - 1 == pytest.approx(relative, rel=0.01)
+    assert 1 - window.low_j / window.joules == pytest.approx(relative, rel=0.01)
+
+
+def test_the_interval_of_a_tick_covers_the_truth_as_often_as_it_says():
+    draw = random.Random(1)
+    covered = 0
+    for _ in range(2000):
+        began, seconds = draw.uniform(0, 0.1), draw.uniform(0.5, 3.0)
+        seen = int((began + seconds) / 0.1) - int(began / 0.1)
+        ticking = Sensor("gpu:0", "gpu", "counter", 50.0, 0.0, 0.0, "500 W, a tick is 50 J", tick_s=0.1)
+        window = Energy((ticking,), (seen,), (0,), round(seconds * 1e9))
+        covered += window.low_j <= 500 * seconds <= window.high_j
+    assert 0.93 <= covered / 2000 <= 0.99

@@ -33,6 +33,7 @@ class Sensor:
         low: Relative half-width of the 95 % interval below the value.
         high: Relative half-width of the 95 % interval above the value.
         source: Where readings come from, for people.
+        tick_s: How often the counter is brought up to date: what a window's ends may be off by.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Sensor:
     low: float
     high: float
     source: str
+    tick_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -15,6 +15,8 @@ P_MAX_W = 1000.0
 # RAPL against external meters: package and DRAM readings of server parts follow the truth within a
 # few percent (Khan et al. 2016: at most 5.6 % after calibration); +-5 % is stated here.
 RAPL_ERROR = 0.05
+# The counters are updated about once a millisecond (Intel SDM; Linux amd_energy.rst).
+TICK_S = 0.001
 
 _TOP_ZONE = re.compile(r"intel-rapl:\d+")
 
@@ -36,6 +38,7 @@ class RaplZone:
             low=RAPL_ERROR,
             high=RAPL_ERROR,
             source=f"{SOURCE}, {part} of {package}",
+            tick_s=TICK_S,
         )
 
     def read(self) -> int:
