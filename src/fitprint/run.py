@@ -14,8 +14,11 @@ from fitprint.budget import Spent, Watch
 from fitprint.clock import NS_PER_S, Clock, iso_utc
 from fitprint.config import Settings, check_run_id
 from fitprint.energy import Energy
+from fitprint.errors import FitprintError
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
+from fitprint.ledger.journal import journal_folder
 from fitprint.ledger.recorder import Recorder
+from fitprint.ledger.store import Ledger
 from fitprint.meter import Meter
 from fitprint.notices import logger
 from fitprint.pace import Pace, Schedule
@@ -24,9 +27,11 @@ from fitprint.report.text import FIRST_LINE, headline
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
+from fitprint.units import format_energy
 
 NEVER = sys.maxsize
 TEXT_EVERY_S = 60
+DIED = ("failed", "interrupted", "lost")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -247,16 +252,33 @@ class Run:
         """Go on with the run that ``state`` came from: same id, what it spent is spent.
 
         A state of this very run, as a learning-rate finder restores it in mid-run, changes nothing: what
-        was used since then has been used.
+        was used since then has been used. Where the ledger knows that the run went on after the state was
+        taken and then died, that is spent as well.
         """
         with self._lock:
             if state.get("token") == self._token:
                 return
             check_run_id(state["footprint"]["run_id"])
-            self._before = Footprint.from_dict(state["footprint"])
-            self.run_id = self._before.run_id
+            kept = Footprint.from_dict(state["footprint"])
+            self._before = self._lost_since(kept) or kept
+            self.run_id = kept.run_id
             for epoch in self._before.epochs:
                 self._pace.remember(epoch)
+
+    def _lost_since(self, kept: Footprint) -> Footprint | None:
+        """The ledger's record of a run that died after ``kept`` was taken; None where it knows nothing more."""
+        path = self._settings.ledger
+        if path is None or not (path.is_file() or journal_folder(path).is_dir()):
+            return None
+        try:
+            recorded = Ledger(path).footprint(kept.run_id)
+        except FitprintError:
+            return None
+        more_j = (recorded.energy_j or 0.0) - (kept.energy_j or 0.0)
+        if recorded.status not in DIED or more_j <= 0:
+            return None
+        logger().info("%s was used after the checkpoint and before the run died; it counts as spent", format_energy(more_j))
+        return recorded
 
     # ---- what is known now
 

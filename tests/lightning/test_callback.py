@@ -13,7 +13,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fitprint import Budget, Config
+from fitprint import Budget, Config, Ledger
 from fitprint_lightning import CarbonCallback
 
 EPOCH_J = 4 * 100 + 2 * 50  # four training batches of 1 s and two validation batches of 0.5 s at 100 W
@@ -368,3 +368,25 @@ def test_after_an_exception_tensorboard_has_the_last_word_on_it(carbon, model, t
     events = EventAccumulator(str(tmp_path / "tb" / "v"))
     events.Reload()
     assert b'"status": "failed"' in events.Tensors("fitprint/run/text_summary")[-1].tensor_proto.string_val[0]
+
+
+def test_what_a_run_used_between_its_last_checkpoint_and_its_death_is_spent(carbon, model, trainer, pl, tmp_path):
+    class Dying(model):
+        def training_step(self, batch, batch_idx):
+            if (self.current_epoch, batch_idx) == (2, 3):
+                raise MemoryError
+            return super().training_step(batch, batch_idx)
+
+    keep = pl.ModelCheckpoint(tmp_path / "kept", filename="{epoch}")
+    first = carbon(ledger="fitprint.db")
+    with pytest.raises(MemoryError):
+        trainer(first, keep, max_epochs=9, enable_checkpointing=True).fit(Dying())
+    assert first.footprint.energy_j == 100 + 2 * EPOCH_J + 300
+    second = carbon(ledger="fitprint.db", budget="2100 J")
+    trainer(second, max_epochs=9, num_sanity_val_steps=0).fit(model(), ckpt_path=tmp_path / "kept" / "epoch=1.ckpt")
+    footprint = second.footprint
+    assert footprint.run_id == first.footprint.run_id
+    assert footprint.energy_j == 1400 + EPOCH_J
+    assert footprint.status == "stopped"
+    assert sum(e.energy_j for e in footprint.epochs) + footprint.outside_epochs_j == pytest.approx(footprint.energy_j)
+    assert Ledger("fitprint.db").footprint(footprint.run_id).to_dict() == footprint.to_dict()
