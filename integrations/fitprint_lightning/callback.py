@@ -121,7 +121,8 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._in_epoch = False
-        self.series.end_epoch(steps=trainer.global_step - self._first_step, stopping=trainer.should_stop)
+        ending = trainer.should_stop or trainer.global_step == trainer.max_steps
+        self.series.end_epoch(steps=trainer.global_step - self._first_step, stopping=ending)
         if self._log and not getattr(trainer, "barebones", False):
             self.series.shielded("logging the epoch", lambda: self._publish(pl_module), None)
             self._write_text(trainer, self.series.tracker.run_text())

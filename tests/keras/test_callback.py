@@ -241,3 +241,14 @@ def test_disabled_no_events_are_written(pace, model, data, monkeypatch):
     monkeypatch.setenv("FITPRINT_DISABLE", "1")
     model.fit(**data, epochs=1, callbacks=[CarbonCallback(log_dir="logs"), pace])
     assert not Path("logs").exists()
+
+
+def test_without_keras_the_install_command_is_named():
+    code = (
+        "import importlib.util\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, package=None: None if name == 'keras' else find(name, package)\n"
+        "from fitprint_keras import CarbonCallback"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "pip install 'fitprint[keras]'" in out.stderr

@@ -217,7 +217,7 @@ def test_max_steps_over_an_endless_dataset_are_recorded_in_blocks(carbon, pl, tr
     callback = carbon(config=Config(block=5))
     t = trainer(callback, max_epochs=-1, max_steps=12, limit_train_batches=None, limit_val_batches=0, log_every_n_steps=1)
     t.fit(Model())
-    assert [block.energy_j for block in callback.footprint.blocks] == [500.0, 500.0, 200.0]
+    assert [(block.energy_j, block.complete) for block in callback.footprint.blocks] == [(500, True), (500, True), (200, False)]
     assert energies(callback) == [1200.0]
 
 
