@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from fitprint import FitprintError, Ledger, Tracker
+from fitprint.ledger.clerk import Clerk
 from fitprint.ledger.journal import Journal, journals, read_events
+from fitprint.ledger.process import Process
 from fitprint.ledger.store import Store
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
@@ -234,3 +236,15 @@ def test_metrics_of_numpy_are_recorded():
         for _ in tracker.epochs(range(2)):
             tracker.annotate({"acc": numpy.float32(0.5), "each": numpy.ones(3)})
     assert [dict(e.metrics) for e in Ledger(LEDGER).footprint(tracker.footprint.run_id).epochs] == [{"acc": 0.5}] * 2
+
+
+def test_a_record_that_cannot_be_written_down_costs_only_itself(caplog):
+    clerk = Clerk(LEDGER, "run", Process("boot", 1, "2"))
+    clerk.start()
+    run = {"status": "completed", "energy_j": 1.0}
+    clerk.record(lambda: {"event": "start", "run_id": "run", "at": 0.0, "run": run})
+    clerk.record(lambda: 1 / 0)
+    clerk.record(lambda: {"event": "end", "run_id": "run", "at": 1.0, "run": {**run, "energy_j": 2.0}})
+    clerk.close()
+    assert [row["energy_j"] for row in Ledger(LEDGER).runs()] == [2.0]
+    assert len(caplog.records) == 1

@@ -82,33 +82,32 @@ class Clerk:
                 file.close()
 
     def _write(self) -> None:
-        try:
-            self._append()
-        except OSError as error:
-            self._warn(f"the journal {self._journal_path} cannot be written ({error.strerror or error})")
+        while self._queue:
+            self._append(self._queue.popleft())
         try:
             self._apply()
         except (sqlite3.Error, OSError, LedgerError) as error:
             self._worth_waiting = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
             if not self._worth_waiting:
                 self._warn(f"the ledger {self._ledger} cannot be written ({error})")
-        except Exception as error:  # a bad record must not end the thread that writes the good ones
+        except Exception as error:
             self._unstored.clear()
             self._warn(f"a record could not be written ({error!r})")
 
-    def _append(self) -> None:
-        """Move events through the journal; without one they still go to the ledger."""
-        trouble: OSError | None = None
-        while self._queue:
-            event = self._queue.popleft()()
+    def _append(self, write_down: Callable[[], Mapping[str, Any]]) -> None:
+        """Move an event through the journal; without one it still goes to the ledger.
+
+        A record that cannot be written down must not end the thread that writes the others.
+        """
+        try:
+            event = write_down()
             self._unstored.append(event)
-            try:
-                self._journal = self._journal or Journal(self._journal_path)
-                self._journal.append(event)
-            except OSError as error:
-                trouble = error
-        if trouble is not None:
-            raise trouble
+            self._journal = self._journal or Journal(self._journal_path)
+            self._journal.append(event)
+        except OSError as error:
+            self._warn(f"the journal {self._journal_path} cannot be written ({error.strerror or error})")
+        except Exception as error:
+            self._warn(f"a record could not be written ({error!r})")
 
     def _apply(self) -> None:
         if not self._unstored:
