@@ -10,15 +10,15 @@ from fitprint.assumption import Assumption
 from fitprint.carbon.equivalences import equivalent
 from fitprint.carbon.facility import node_factor_row, pue_row
 from fitprint.carbon.factors import Factors, Grams
-from fitprint.carbon.grid import find_region, world
+from fitprint.carbon.grid import WORLD, find_region
 from fitprint.carbon.intensity import Intensity, given_intensity, yearly_intensity
 from fitprint.carbon.place import Place, find_place
 from fitprint.energy import Energy
 from fitprint.errors import ConfigError
 from fitprint.sensors.counter import Sensor
 
-FRANCE = Place("FR", "France", "given by argument", certain=True)
-NOWHERE = Place("WORLD", "World", "unknown", certain=False)
+FRANCE = Place("FR", "France", "given by argument")
+NOWHERE = Place("WORLD", "World", "unknown")
 
 
 def energy(joules, low=0.0, high=0.0):
@@ -67,20 +67,20 @@ def test_a_short_code_that_does_not_exist_gets_no_guess():
 
 def test_a_region_that_was_set_beats_the_time_zone(tmp_path):
     place = find_place("uk", "environment", {"TZ": "Europe/Paris"}, tmp_path)
-    assert place == Place("GB", "United Kingdom", "given by environment", certain=True)
+    assert place == Place("GB", "United Kingdom", "given by environment")
 
 
 def test_the_time_zone_in_tz_is_a_guess_and_beats_the_machine(tmp_path):
     (tmp_path / "timezone").write_text("Europe/Warsaw\n")
     place = find_place(None, "", {"TZ": ":Europe/Paris"}, tmp_path)
-    assert place == Place("FR", "France", "guessed from the time zone Europe/Paris", certain=False)
+    assert place == Place("FR", "France", "guessed from the time zone Europe/Paris")
 
 
 def test_the_localtime_link_tells_the_time_zone_before_the_timezone_file(tmp_path):
     (tmp_path / "localtime").symlink_to("../usr/share/zoneinfo/America/Argentina/Ushuaia")
     (tmp_path / "timezone").write_text("Europe/Paris\n")
     place = find_place(None, "", {}, tmp_path)
-    assert (place.code, place.certain) == ("AR", False)
+    assert place.code == "AR"
 
 
 def test_the_timezone_file_is_read_where_localtime_is_no_link(tmp_path):
@@ -99,7 +99,7 @@ def test_the_timezone_file_is_read_where_localtime_is_no_link(tmp_path):
 )
 def test_an_unknown_place_is_the_world_and_says_why(environ, why, tmp_path):
     place = find_place(None, "", environ, tmp_path)
-    assert (place.code, place.name, place.certain) == ("WORLD", "World", False)
+    assert (place.code, place.name) == ("WORLD", "World")
     assert place.found_by == f"unknown ({why}); the world average is used"
 
 
@@ -112,7 +112,7 @@ def test_the_intensity_of_a_country_is_known_to_ten_percent():
 
 def test_not_knowing_the_place_means_the_world_average_within_the_range_of_nearly_all_countries():
     found = yearly_intensity(NOWHERE)
-    assert found.g_per_kwh == world().g_per_kwh == 458.29
+    assert found.g_per_kwh == find_region(WORLD).g_per_kwh == 458.29
     # 213 countries: 2.5 % of them, five, are left out at either end.
     assert (found.low_g_per_kwh, found.high_g_per_kwh) == (24.7, 902.24)
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fitprint.sensors.visible import visible_boards, visible_gpus
+from fitprint.sensors.visible import visible_boards
 
 UUIDS = [
     "GPU-6c1f0000-1111-2222-3333-444455556666",
@@ -14,6 +14,10 @@ UUIDS = [
     "GPU-ab120000-1111-2222-3333-444455556666",
     "GPU-cd340000-1111-2222-3333-444455556666",
 ]
+
+
+def visible_gpus(uuids, environ):
+    return list(visible_boards(uuids, ["A100"] * len(uuids), environ, modules={}).indices)
 
 
 def test_an_unset_variable_leaves_every_board_visible():

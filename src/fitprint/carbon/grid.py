@@ -40,11 +40,6 @@ def find_region(text: str) -> GridRow:
     raise refusal("region", expected=expected, came=text, near=near, hint=hint)
 
 
-def world() -> GridRow:
-    """The world average, for runs whose place is unknown."""
-    return find_region(WORLD)
-
-
 def spread(share: float = 0.95) -> tuple[float, float]:
     """The range that holds so many of all countries, in g/kWh: what not knowing the place means."""
     values = sorted(float(row["g_per_kwh"]) for row in table("grid") if row["code"] != WORLD)

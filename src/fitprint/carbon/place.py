@@ -19,13 +19,11 @@ class Place:
         code: ISO 3166 code, or ``WORLD``.
         name: In English.
         found_by: How it was found, in words that can be printed.
-        certain: False for a guess.
     """
 
     code: str
     name: str
     found_by: str
-    certain: bool
 
 
 def find_place(region: str | None, given_by: str, environ: Mapping[str, str], etc: Path = Path("/etc")) -> Place:
@@ -39,7 +37,7 @@ def find_place(region: str | None, given_by: str, environ: Mapping[str, str], et
     """
     if region is not None:
         row = find_region(region)
-        return Place(row.code, row.name, f"given by {given_by}", certain=True)
+        return Place(row.code, row.name, f"given by {given_by}")
     zone = time_zone(environ, etc)
     country = {row["zone"]: row["country"] for row in table("time_zones")}.get(zone)
     if country is not None:
@@ -47,7 +45,7 @@ def find_place(region: str | None, given_by: str, environ: Mapping[str, str], et
             row = find_region(country)
         except ConfigError:  # a territory without a figure of its own
             return _unknown(f"time zone {zone} is in {country}, for which there is no figure")
-        return Place(row.code, row.name, f"guessed from the time zone {zone}", certain=False)
+        return Place(row.code, row.name, f"guessed from the time zone {zone}")
     return _unknown(f"time zone {zone or 'not set'} names no country")
 
 
@@ -74,4 +72,4 @@ def _zone_of(path: str) -> str:
 
 
 def _unknown(why: str) -> Place:
-    return Place(WORLD, "World", f"unknown ({why}); the world average is used", certain=False)
+    return Place(WORLD, "World", f"unknown ({why}); the world average is used")

@@ -37,6 +37,9 @@ def visible_boards(
 ) -> Visible:
     """Decide by the framework's own view where it is initialised, else by CUDA_VISIBLE_DEVICES.
 
+    That is read as CUDA itself reads it: an unset variable means all devices, an empty one none; the
+    list ends at the first entry that names no device; a device named twice makes the whole list invalid.
+
     Args:
         uuids: UUIDs of the boards in the driver's (PCI bus) order, each ``GPU-...``.
         names: Their product names.
@@ -50,15 +53,6 @@ def visible_boards(
         return Visible(tuple(dict.fromkeys(known)))
     parsed = _parse(uuids, environ.get("CUDA_VISIBLE_DEVICES"), parent_of_mig)
     return Visible(parsed.indices, parsed.shared, _order_note(names, environ, len(parsed.indices)))
-
-
-def visible_gpus(uuids: Sequence[str], environ: Mapping[str, str]) -> list[int]:
-    """Return the indices into ``uuids`` that CUDA_VISIBLE_DEVICES leaves visible, in its order.
-
-    Like CUDA itself: an unset variable means all devices, an empty one none; the list ends at the
-    first entry that names no device; a device named twice makes the whole list invalid.
-    """
-    return list(_parse(uuids, environ.get("CUDA_VISIBLE_DEVICES"), no_mig).indices)
 
 
 def _parse(uuids: Sequence[str], text: str | None, parent_of_mig: Callable[[str], str | None]) -> Visible:
