@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from fitprint.testing import FakeDriver, build_fake_driver
+from fitprint import Tracker
+from fitprint.sensors.probe import Surroundings
+from fitprint.series import Series
+from fitprint.testing import FakeClock, FakeDriver, ScriptedCounter, build_fake_driver
 
 # Read by the type checker, and run by hand.
 collect_ignore_glob = ["typing/*", "benchmarks/*"]
@@ -21,6 +25,25 @@ def nothing_around(tmp_path, monkeypatch):
     monkeypatch.setenv("TZ", "Etc/UTC")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user-config"))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that moves only when told to."""
+    return FakeClock()
+
+
+@pytest.fixture
+def on_one_gpu(clock):
+    """Lets any adapter's callback read one scripted GPU of 100 W and nothing else."""
+    gpu = ScriptedCounter(clock, watts=100.0)
+
+    def put(callback):
+        make_tracker = partial(Tracker, counters=[gpu], around=Surroundings(clock=clock, environ={}))
+        callback.series = Series(callback.series.config, make_tracker)
+        return callback
+
+    return put
 
 
 @pytest.fixture(scope="session")

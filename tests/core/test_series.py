@@ -10,12 +10,7 @@ from fitprint import Config, Tracker
 from fitprint.pace import Schedule
 from fitprint.sensors.probe import Surroundings
 from fitprint.series import Series
-from fitprint.testing import FakeClock, ScriptedCounter
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
+from fitprint.testing import ScriptedCounter
 
 
 @pytest.fixture

@@ -14,12 +14,7 @@ from fitprint import Budget, Config, Tracker, track
 from fitprint.errors import ConfigError
 from fitprint.pace import Schedule
 from fitprint.sensors.probe import Surroundings
-from fitprint.testing import FakeClock, ScriptedCounter
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
+from fitprint.testing import ScriptedCounter
 
 
 @pytest.fixture

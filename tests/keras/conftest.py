@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,32 +13,13 @@ keras = pytest.importorskip("keras")
 
 import numpy as np
 
-from fitprint import Tracker
-from fitprint.sensors.probe import Surroundings
-from fitprint.series import Series
-from fitprint.testing import FakeClock, ScriptedCounter
 from fitprint_keras import CarbonCallback
 
-WATTS = 100.0
-
 
 @pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def carbon(clock):
+def carbon(on_one_gpu):
     """Makes callbacks that read one scripted GPU."""
-    gpu = ScriptedCounter(clock, watts=WATTS)
-
-    def make(**options):
-        callback = CarbonCallback(**{"ledger": "off", "region": "FR", **options})
-        make_tracker = partial(Tracker, counters=[gpu], around=Surroundings(clock=clock, environ={}))
-        callback.series = Series(callback.series.config, make_tracker)
-        return callback
-
-    return make
+    return lambda **options: on_one_gpu(CarbonCallback(**{"ledger": "off", "region": "FR", **options}))
 
 
 @pytest.fixture

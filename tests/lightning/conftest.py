@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -12,13 +11,9 @@ import pytest
 pytest.importorskip("lightning")
 pytest.importorskip("pytorch_lightning")
 
-from fitprint import Tracker
-from fitprint.sensors.probe import Surroundings
-from fitprint.series import Series
-from fitprint.testing import FakeClock, ScriptedCounter
 from fitprint_lightning import CarbonCallback
 
-STEP_S, VALIDATION_S, BATCHES, WATTS = 1.0, 0.5, 4, 100.0
+STEP_S, VALIDATION_S, BATCHES = 1.0, 0.5, 4
 
 
 @pytest.fixture(params=["lightning.pytorch", "pytorch_lightning"])
@@ -41,22 +36,9 @@ def pl(request):
 
 
 @pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def carbon(clock):
+def carbon(on_one_gpu):
     """Makes callbacks that read one scripted GPU."""
-    gpu = ScriptedCounter(clock, watts=WATTS)
-
-    def make(**options):
-        callback = CarbonCallback(**{"ledger": "off", "region": "FR", **options})
-        make_tracker = partial(Tracker, counters=[gpu], around=Surroundings(clock=clock, environ={}))
-        callback.series = Series(callback.series.config, make_tracker)
-        return callback
-
-    return make
+    return lambda **options: on_one_gpu(CarbonCallback(**{"ledger": "off", "region": "FR", **options}))
 
 
 @pytest.fixture
