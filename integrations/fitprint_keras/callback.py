@@ -114,16 +114,16 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
             self._writer.close()
 
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._enter("validate") if self._fitting else self.series.begin("test")
+        self._begin_stage("validate", "test")
 
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._leave("validate") if self._fitting else self.series.end()
+        self._end_stage("validate")
 
     def on_predict_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._enter("predict") if self._fitting else self.series.begin("predict")
+        self._begin_stage("predict", "predict")
 
     def on_predict_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._leave("predict") if self._fitting else self.series.end()
+        self._end_stage("predict")
 
     # ---- epochs
 
@@ -147,11 +147,18 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
 
     # ---- inside
 
-    def _enter(self, phase: str) -> None:
-        self.series.tracker.enter(phase)
+    def _begin_stage(self, phase: str, kind: str) -> None:
+        """A phase inside a ``fit``, a run of its own outside."""
+        if self._fitting:
+            self.series.tracker.enter(phase)
+        else:
+            self.series.begin(kind)
 
-    def _leave(self, phase: str) -> None:
-        self.series.tracker.leave(phase)
+    def _end_stage(self, phase: str) -> None:
+        if self._fitting:
+            self.series.tracker.leave(phase)
+        else:
+            self.series.end()
 
     def _plan(self) -> Schedule:
         """What ``fit`` intends. It still runs what one hook stands for after a stop that is set as a batch begins."""

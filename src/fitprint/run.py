@@ -160,16 +160,17 @@ class Run:
             if self._account.epoch is None:
                 return NEVER
             self._cut(fresh=False)
-            spent = self._records.spent(self._stretch(), self._meter.unseen_j())
+            unseen_j = self._meter.unseen_j()
+            spent = self._records.spent(self._stretch(), unseen_j)
             if self._account.block is not None and batches_done - self._block.batches_done >= self._block_batches:
                 self._end_block(batches_done, spent)
             # Validations inside the epoch belong to what its batches cost.
-            epoch_j = self._account.epoch.energy.joules + self._meter.unseen_j()
+            epoch_j = self._account.epoch.energy.joules + unseen_j
             per_batch_j = epoch_j / max(1, batches_done)
             next_look = self._next_look(batches_done, per_batch_j, spent)
             if 0 < batches_done < (self._schedule.batches or NEVER):
                 ahead_j = per_batch_j * (next_look - batches_done + self._schedule.batches_after_stop)
-                training_j = self._account.epoch.joules_in("train") + self._meter.unseen_j()
+                training_j = self._account.epoch.joules_in("train") + unseen_j
                 closing_j = self._pace.closing(training_j, batches_done, self._meter.power_w, self._schedule)
                 self.watch.inside_epoch(spent, ahead_j, closing_j, epochs_done=self._epochs_done)
             return next_look

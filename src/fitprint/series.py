@@ -153,10 +153,8 @@ class Series:
 
     def _numbered(self) -> Config:
         """A run id that was given is the first run's; later ones get a number behind it."""
-        run_id = resolve(self.config).config.run_id
-        if run_id is None or self._count == 1:
-            return self.config
-        return self.config.overridden(run_id=f"{run_id}-{self._count}")
+        run_id = resolve(self.config).config.run_id if self._count > 1 else None
+        return self.config.overridden(run_id=run_id and f"{run_id}-{self._count}")
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry options and records, not the open run."""

@@ -29,63 +29,49 @@ POWER_ERROR = 0.10
 MW_PER_W = 1000.0
 
 
-class NvmlCounter:
+class _Board:
+    """One board of the driver; what is asked of it fails as a SensorError."""
+
+    p_max_w = P_MAX_W
+    sensor: Sensor
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml = nvml
+        self._handle = handle
+
+    def _ask(self, function: str) -> int:
+        try:
+            return int(getattr(self._nvml, function)(self._handle))
+        except self._nvml.NVMLError as error:
+            raise SensorError(f"{self.sensor.id}: {error}") from error
+
+    def close(self) -> None:
+        """The driver handle is shared with frameworks in this process and stays open."""
+
+
+class NvmlCounter(_Board):
     """Energy of one board in millijoules since the driver was loaded."""
 
     modulus = None
-    p_max_w = P_MAX_W
     min_interval_s = MIN_INTERVAL_S
 
     def __init__(self, nvml: Any, handle: Any, uuid: str, name: str) -> None:
-        self._nvml = nvml
-        self._handle = handle
-        self.sensor = Sensor(
-            id=f"gpu:{uuid}",
-            part="gpu",
-            method="counter",
-            unit_j=MJ_IN_J,
-            low=BOARD_GAIN,
-            high=BOARD_GAIN,
-            source=f"{SOURCE}, {name}",
-            tick_s=TICK_S,
-        )
+        super().__init__(nvml, handle)
+        self.sensor = Sensor(f"gpu:{uuid}", "gpu", "counter", MJ_IN_J, BOARD_GAIN, BOARD_GAIN, f"{SOURCE}, {name}", tick_s=TICK_S)
 
     def read(self) -> int:
-        try:
-            return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
-        except self._nvml.NVMLError as error:
-            raise SensorError(f"{self.sensor.id}: {error}") from error
-
-    def close(self) -> None:
-        """The driver handle is shared with frameworks in this process and stays open."""
+        return self._ask("nvmlDeviceGetTotalEnergyConsumption")
 
 
-class NvmlPower:
+class NvmlPower(_Board):
     """Power of one board in watts, for boards without an energy counter."""
 
-    p_max_w = P_MAX_W
-
     def __init__(self, nvml: Any, handle: Any, uuid: str, name: str) -> None:
-        self._nvml = nvml
-        self._handle = handle
-        self.sensor = Sensor(
-            id=f"gpu:{uuid}",
-            part="gpu",
-            method="integrated",
-            unit_j=UJ_IN_J,
-            low=POWER_ERROR,
-            high=POWER_ERROR,
-            source=f"NVML power, {name}",
-        )
+        super().__init__(nvml, handle)
+        self.sensor = Sensor(f"gpu:{uuid}", "gpu", "integrated", UJ_IN_J, POWER_ERROR, POWER_ERROR, f"NVML power, {name}")
 
     def watts(self) -> float:
-        try:
-            return float(self._nvml.nvmlDeviceGetPowerUsage(self._handle)) / MW_PER_W
-        except self._nvml.NVMLError as error:
-            raise SensorError(f"{self.sensor.id}: {error}") from error
-
-    def close(self) -> None:
-        """The driver handle is shared with frameworks in this process and stays open."""
+        return self._ask("nvmlDeviceGetPowerUsage") / MW_PER_W
 
 
 def probe(nvml: Any, environ: Mapping[str, str], clock: Clock, modules: Mapping[str, Any]) -> list[Finding]:
