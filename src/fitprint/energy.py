@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from fitprint.clock import NS_PER_S
-from fitprint.sensors.counter import Sensor
+from fitprint.sensors.counter import COUNTED, Role, Sensor
 
 # Two-sided 95 % normal quantile.
 Z95 = 1.96
@@ -23,7 +23,7 @@ class Energy:
     run exactly.
 
     Attributes:
-        sensors: The sensors, each once.
+        sensors: The sensors, each once; only those that count are in the joules.
         counts: Native units counted, one per sensor.
         observed_ns: Time over which each sensor was really observed, in nanoseconds.
         duration_ns: Length of the window in nanoseconds.
@@ -77,18 +77,30 @@ class Energy:
 
     @property
     def joules(self) -> float:
-        """All sensors together."""
-        return math.fsum(self._each())
+        """All sensors that count together."""
+        return math.fsum([count * s.unit_j for count, s in zip(self.counts, self.sensors, strict=True) if s.role in COUNTED])
 
     @property
     def by_part(self) -> dict[str, float]:
         """Joules per part; a part without a sensor has no key."""
-        return self._grouped(sensor.part for sensor in self.sensors)
+        return self._grouped(COUNTED, lambda sensor: sensor.part)
 
     @property
     def by_sensor(self) -> dict[str, float]:
-        """Joules per sensor id."""
-        return self._grouped(sensor.id for sensor in self.sensors)
+        """Joules per sensor id, those shown beside the run included."""
+        return self._grouped(get_args(Role), lambda sensor: sensor.id)
+
+    @property
+    def gross_j(self) -> float | None:
+        """What the devices drew of which only shares are counted, with all others; None where nothing is shared."""
+        if not any(sensor.role == "gross" for sensor in self.sensors):
+            return None
+        return math.fsum(self._grouped(("counted", "gross"), lambda sensor: sensor.id).values())
+
+    @property
+    def node_j(self) -> float | None:
+        """What the whole machine drew; None without a sensor for it."""
+        return math.fsum(nodes.values()) if (nodes := self._grouped(("node",), lambda sensor: sensor.id)) else None
 
     @property
     def duration_s(self) -> float:
@@ -105,47 +117,49 @@ class Energy:
         joules = self.joules
         if joules <= 0:
             return None
-        return math.fsum(j for s, j in zip(self.sensors, self._each(), strict=True) if s.method != "modelled") / joules
+        return math.fsum(j for s, j in self._counted() if s.method != "modelled") / joules
 
     @property
     def coverage(self) -> float | None:
-        """Observed time over the window's, of the sensor with the least; None without sensors or time."""
-        if not self.sensors or self.duration_ns <= 0:
+        """Observed time over the window's, of the counted sensor with the least; None without sensors or time."""
+        observed = [ns for ns, s in zip(self.observed_ns, self.sensors, strict=True) if s.role in COUNTED]
+        if not observed or self.duration_ns <= 0:
             return None
-        return min(1.0, max(0.0, min(self.observed_ns) / self.duration_ns))
+        return min(1.0, max(0.0, min(observed) / self.duration_ns))
 
     @property
     def low_j(self) -> float:
         """Lower end of the 95 % interval."""
-        return self.joules - self._half_width([sensor.low for sensor in self.sensors])
+        return self.joules - self._half_width(lambda sensor: sensor.low)
 
     @property
     def high_j(self) -> float:
         """Upper end of the 95 % interval."""
-        return self.joules + self._half_width([sensor.high for sensor in self.sensors])
+        return self.joules + self._half_width(lambda sensor: sensor.high)
 
-    def _half_width(self, relative: Iterable[float]) -> float:
-        """Models share their bias and add up; boards and the ticks at a window's ends err independently."""
-        each = self._each()
-        widths = [abs(j) * r for j, r in zip(each, relative, strict=True)]
-        shared = math.fsum(w for w, s in zip(widths, self.sensors, strict=True) if s.method == "modelled")
-        own = math.hypot(*(w for w, s in zip(widths, self.sensors, strict=True) if s.method != "modelled"))
-        return math.hypot(shared, own, *self._tick_widths(each))
+    def _half_width(self, relative: Callable[[Sensor], float]) -> float:
+        """Models, and sensors that name the same bias, add up; boards and the ticks at a window's ends err independently."""
+        widths: dict[str, float] = {}
+        for sensor, joules in self._counted():
+            key = sensor.bias or (sensor.method if sensor.method == "modelled" else sensor.id)
+            widths[key] = widths.get(key, 0.0) + abs(joules) * relative(sensor)
+        return math.hypot(*widths.values(), *self._tick_widths())
 
-    def _tick_widths(self, each: list[float]) -> list[float]:
+    def _tick_widths(self) -> list[float]:
         """Each end falls anywhere into a tick: two independent uniform errors, sigma = P x tick / sqrt(6)."""
         if self.duration_ns <= 0:
             return []
-        return [Z95 * j / self.duration_s * s.tick_s / math.sqrt(6) for j, s in zip(each, self.sensors, strict=True)]
+        return [Z95 * j / self.duration_s * s.tick_s / math.sqrt(6) for s, j in self._counted()]
 
-    def _each(self) -> list[float]:
-        return [count * sensor.unit_j for count, sensor in zip(self.counts, self.sensors, strict=True)]
+    def _counted(self) -> list[tuple[Sensor, float]]:
+        return [(s, count * s.unit_j) for count, s in zip(self.counts, self.sensors, strict=True) if s.role in COUNTED]
 
-    def _grouped(self, keys: Iterable[str]) -> dict[str, float]:
+    def _grouped(self, roles: Container[str], key: Callable[[Sensor], str]) -> dict[str, float]:
         groups: dict[str, list[float]] = {}
-        for key, joules in zip(keys, self._each(), strict=True):
-            groups.setdefault(key, []).append(joules)
-        return {key: math.fsum(values) for key, values in groups.items()}
+        for count, sensor in zip(self.counts, self.sensors, strict=True):
+            if sensor.role in roles:
+                groups.setdefault(key(sensor), []).append(count * sensor.unit_j)
+        return {name: math.fsum(values) for name, values in groups.items()}
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -11,7 +11,8 @@ from typing import Any, Self
 from fitprint.clock import NS_PER_S, Clock, SystemClock
 from fitprint.energy import Energy
 from fitprint.notices import logger
-from fitprint.sensors.counter import Counter, Sensor, Unwrapped
+from fitprint.sensors.counter import COUNTED, Counter, Sensor, Unwrapped
+from fitprint.sensors.share import Attributed, Shared
 
 LONGEST_PERIOD_S = 30.0
 GAUGE_PERIOD_S = 1.0
@@ -42,7 +43,7 @@ class Meter:
     reads slowly in between so that counters cannot wrap twice unseen.
 
     Args:
-        counters: What to read.
+        counters: What to read; of a Shared one, both the whole and this job's share are.
         clock: Time source.
         on_tick: Called by the keeper after each of its readings.
 
@@ -57,9 +58,11 @@ class Meter:
     """
 
     def __init__(
-        self, counters: Sequence[Counter], *, clock: Clock | None = None, on_tick: Callable[[], None] | None = None
+        self, counters: Sequence[Counter | Shared], *, clock: Clock | None = None, on_tick: Callable[[], None] | None = None
     ) -> None:
-        self._unwrapped = [Unwrapped(counter) for counter in counters]
+        self._totals = [total for counter in counters for total in _totals(counter)]
+        self._counters = [total.counter for total in self._totals if isinstance(total, Unwrapped)]
+        self._sensors = tuple(total.sensor for total in self._totals)
         self._clock = clock or SystemClock()
         self._on_tick = on_tick
         self._lock = threading.RLock()
@@ -73,13 +76,13 @@ class Meter:
     @property
     def sensors(self) -> tuple[Sensor, ...]:
         """What each position of a snapshot measures."""
-        return self._sensors if self._pid != NOT_STARTED else tuple(u.counter.sensor for u in self._unwrapped)
+        return self._sensors
 
     @property
     def period_s(self) -> float:
         """The keeper's period: min(30 s, range / (2 P_max)), 1 s where power is integrated."""
         periods = [LONGEST_PERIOD_S]
-        for counter in (unwrapped.counter for unwrapped in self._unwrapped):
+        for counter in self._counters:
             if counter.modulus is not None:
                 periods.append(counter.modulus * counter.sensor.unit_j / (2 * counter.p_max_w))
             if counter.sensor.method == "integrated":
@@ -99,7 +102,6 @@ class Meter:
         """
         if self._stop.is_set():
             raise RuntimeError("A closed Meter cannot be started again; create a new one.")
-        self._sensors = tuple(unwrapped.counter.sensor for unwrapped in self._unwrapped)
         self._pid = os.getpid()
         self._asleep_ns = self._clock.asleep_ns()
         first = self.snapshot()
@@ -126,10 +128,10 @@ class Meter:
     def _read(self, *, fresh: bool) -> Snapshot:
         now_ns = self._clock.monotonic_ns()
         fresh = self._woke_up(now_ns) or fresh
-        for unwrapped in self._unwrapped:
-            if fresh or now_ns - unwrapped.read_ns >= unwrapped.counter.min_interval_s * NS_PER_S:
-                unwrapped.read(now_ns)
-        return Snapshot(now_ns, tuple([u.total for u in self._unwrapped]), tuple([u.observed_ns for u in self._unwrapped]))
+        for total in self._totals:
+            if fresh or now_ns - total.read_ns >= total.min_interval_s * NS_PER_S:
+                total.read(now_ns)
+        return Snapshot(now_ns, tuple([t.total for t in self._totals]), tuple([t.observed_ns for t in self._totals]))
 
     def _woke_up(self, now_ns: int) -> bool:
         """Whether the machine was suspended since the last reading; counters may have been reset or stood still."""
@@ -137,8 +139,8 @@ class Meter:
         woke_up = asleep_ns - self._asleep_ns > SUSPEND_NS
         self._asleep_ns = asleep_ns
         if woke_up:
-            for unwrapped in self._unwrapped:
-                unwrapped.leave_out(now_ns)
+            for total in self._totals:
+                total.leave_out(now_ns)
         return woke_up
 
     def between(self, before: Snapshot, after: Snapshot) -> Energy:
@@ -152,13 +154,13 @@ class Meter:
 
     @property
     def power_w(self) -> float:
-        """Recent power of all counters together, over a second or more."""
-        return sum(unwrapped.power_w for unwrapped in self._unwrapped)
+        """Recent power of all that counts together, over a second or more."""
+        return sum(total.power_w for total in self._totals if total.sensor.role in COUNTED)
 
     def unseen_j(self) -> float:
         """What has probably been drawn since the counters were last read."""
         now_ns = self._clock.monotonic_ns()
-        return sum(unwrapped.unseen_j(now_ns) for unwrapped in self._unwrapped)
+        return sum(total.unseen_j(now_ns) for total in self._totals if total.sensor.role in COUNTED)
 
     def close(self) -> None:
         """End the keeper and give the counters back. May be called twice, from any process."""
@@ -168,11 +170,11 @@ class Meter:
         if self._keeper is not None and self._keeper is not threading.current_thread():
             self._keeper.join(timeout=2.0)
         with self._lock:
-            for unwrapped in self._unwrapped:
+            for counter in self._counters:
                 try:
-                    unwrapped.counter.close()
+                    counter.close()
                 except Exception:  # the others have to be given back too
-                    logger().debug("%s could not be closed", unwrapped.counter.sensor.id, exc_info=True)
+                    logger().debug("%s could not be closed", counter.sensor.id, exc_info=True)
 
     def _keep(self) -> None:
         while not self._stop.wait(self.period_s):
@@ -192,3 +194,11 @@ class Meter:
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("A Meter holds driver handles and a thread and cannot be pickled or copied; create it where it is used.")
+
+
+def _totals(counter: Counter | Shared) -> list[Unwrapped | Attributed]:
+    """What is read of a counter; the whole before the share of it."""
+    if not isinstance(counter, Shared):
+        return [Unwrapped(counter)]
+    whole = Unwrapped(counter.counter, counter.gross)
+    return [whole, Attributed(whole, counter)]

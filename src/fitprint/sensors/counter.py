@@ -8,6 +8,10 @@ from typing import Any, Literal, Protocol
 from fitprint.clock import NS_PER_S, Clock
 
 Method = Literal["counter", "integrated", "modelled"]
+# What becomes of the joules: counted in the run, counted as this job's share of a device whose gross
+# is shown beside it, or the whole machine's power, which contains parts and is shown beside them too.
+Role = Literal["counted", "share", "gross", "node"]
+COUNTED: tuple[Role, ...] = ("counted", "share")
 
 UJ_IN_J = 1e-6
 
@@ -19,6 +23,9 @@ PLAUSIBLE_FACTOR = 1.5
 PLAUSIBLE_SLACK_S = 1.0
 # Power is the mean over at least this long: counters step every 20 to 100 ms.
 POWER_OVER_S = 1.0
+# Hardware that is on draws power, and its counter moves at every tick. One that stands still for longer
+# does not measure (a hypervisor's stub, a hung firmware), and its joules are unknown, not 0.
+FROZEN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,8 @@ class Sensor:
         high: Relative half-width of the 95 % interval above the value.
         source: Where readings come from, for people.
         tick_s: How often the counter is brought up to date: what a window's ends may be off by.
+        role: ``counted`` or ``share`` of a device, which are in the run; ``gross`` or ``node``, shown beside it.
+        bias: Sensors that name the same bias err together; of those that name none, the modelled ones do.
     """
 
     id: str
@@ -44,6 +53,8 @@ class Sensor:
     high: float
     source: str
     tick_s: float = 0.0
+    role: Role = "counted"
+    bias: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -135,22 +146,47 @@ class Integrated:
 class Unwrapped:
     """A counter's total since the first reading, exact over any number of wraps.
 
-    Readings must be denser than a wrap. A decrease that is no wrap, or a jump that the hardware
-    cannot have drawn, adds nothing and leaves a gap: joules are neither invented nor negative.
+    Readings must be denser than a wrap. A decrease that is no wrap, a jump that the hardware cannot
+    have drawn, or a hardware counter that stands still adds nothing and leaves a gap: joules are
+    neither invented nor negative.
+
+    Args:
+        counter: What is read.
+        sensor: What it measures, where that is not what the counter says.
     """
 
-    __slots__ = ("_power_known", "_power_since", "_raw", "counter", "gaps", "observed_ns", "power_w", "read_ns", "total")
+    __slots__ = (
+        "_frozen",
+        "_moved_ns",
+        "_power_known",
+        "_power_since",
+        "_raw",
+        "counter",
+        "gaps",
+        "observed_ns",
+        "power_w",
+        "read_ns",
+        "sensor",
+        "total",
+    )
 
-    def __init__(self, counter: Counter) -> None:
+    def __init__(self, counter: Counter, sensor: Sensor | None = None) -> None:
         self.counter = counter
+        self.sensor = sensor or counter.sensor
         self.total = 0
         self.observed_ns = 0
         self.read_ns = 0
         self.gaps: list[tuple[int, int]] = []
         self.power_w = 0.0
         self._raw: int | None = None
+        self._moved_ns = 0
+        self._frozen = False
         self._power_since = (0, 0)
         self._power_known = False
+
+    @property
+    def min_interval_s(self) -> float:
+        return self.counter.min_interval_s
 
     def read(self, now_ns: int) -> None:
         """Read the counter once. A failing read changes nothing: the next good one catches up."""
@@ -164,13 +200,14 @@ class Unwrapped:
         """Take what was counted since the last reading for a gap: the machine was suspended in between."""
         if self._raw is None:
             return
-        self.gaps.append((self.read_ns, now_ns))
+        self._gap(now_ns)
         self._raw = None
 
     def advance(self, raw: int, now_ns: int) -> None:
         """Take in a raw value that was read at ``now_ns`` (monotonic nanoseconds)."""
         if self._raw is None:
             self._power_since = (self.total, now_ns)
+            self._moved_ns, self._frozen = now_ns, False
         else:
             self._add(raw, self._raw, now_ns)
         self._raw, self.read_ns = raw, now_ns
@@ -187,24 +224,54 @@ class Unwrapped:
 
     def _add(self, raw: int, before: int, now_ns: int) -> None:
         delta = raw - before
+        if delta == 0 and self.sensor.method == "counter":
+            self._stand_still(now_ns)
+            return
         if delta < 0 and self.counter.modulus is not None:
             delta += self.counter.modulus
-        elapsed_s = (now_ns - self.read_ns) / NS_PER_S
+        # A counter that was late with its ticks catches up on all the time since it last moved.
+        elapsed_s = (now_ns - self._moved_ns) / NS_PER_S
         most_j = self.counter.p_max_w * (PLAUSIBLE_FACTOR * elapsed_s + PLAUSIBLE_SLACK_S)
-        if delta < 0 or delta * self.counter.sensor.unit_j > most_j:
-            self.gaps.append((self.read_ns, now_ns))
+        self._moved_ns = now_ns
+        if delta < 0 or delta * self.sensor.unit_j > most_j:
+            self._gap(now_ns)
             self._power_since = (self.total, now_ns)
             return
         self.total += delta
-        self.observed_ns += now_ns - self.read_ns
+        self._observe(now_ns)
+        self._frozen = False
+
+    def _stand_still(self, now_ns: int) -> None:
+        """Nothing moved: between two ticks that is how it is, for longer the counter is frozen."""
+        if (now_ns - self._moved_ns) / NS_PER_S < FROZEN_S:
+            self._observe(now_ns)
+            return
+        if not self._frozen:
+            self.observed_ns -= self.read_ns - self._moved_ns
+            self.read_ns = self._moved_ns
+        self._frozen = True
+        self.power_w = 0.0
+        self._gap(now_ns)
+
+    def _observe(self, now_ns: int) -> None:
+        """The time since the last reading is covered, unless the counter was frozen in it."""
+        if not self._frozen:
+            self.observed_ns += now_ns - self.read_ns
         self._update_power(now_ns)
+
+    def _gap(self, now_ns: int) -> None:
+        """Nothing is known from the last reading until now; gaps that meet are one."""
+        since_ns = self.read_ns
+        if self.gaps and self.gaps[-1][1] >= since_ns:
+            since_ns = self.gaps.pop()[0]
+        self.gaps.append((since_ns, now_ns))
 
     def _update_power(self, now_ns: int) -> None:
         """Mean power since a mark that is moved up once it is old enough; before the first, of what there is."""
         total, since_ns = self._power_since
         elapsed_s = (now_ns - since_ns) / NS_PER_S
         if elapsed_s >= POWER_OVER_S or (elapsed_s > 0 and not self._power_known):
-            self.power_w = (self.total - total) * self.counter.sensor.unit_j / elapsed_s
+            self.power_w = (self.total - total) * self.sensor.unit_j / elapsed_s
         if elapsed_s >= POWER_OVER_S:
             self._power_since = (self.total, now_ns)
             self._power_known = True

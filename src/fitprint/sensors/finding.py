@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from fitprint.assumption import Assumption
 from fitprint.sensors.counter import Counter
@@ -16,11 +17,15 @@ class Found:
         counters: The counters, ready to be read.
         assumptions: Figures that modelled counters rest on.
         notes: What a reader of the result has to know about them.
+        covers: Parts that are counted inside these counters, beyond the counters' own.
+        shares: By sensor id, what share of it this job uses now (0 to 1), where others use it too.
     """
 
     counters: tuple[Counter, ...]
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
+    covers: tuple[str, ...] = ()
+    shares: Mapping[str, Callable[[], float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
