@@ -21,6 +21,9 @@ class Clock(Protocol):
     def time(self) -> float:
         """Seconds since 1970, adjustable by the system: only ever a label."""
 
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -36,6 +39,9 @@ class SystemClock:
 
     def time(self) -> float:
         return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 def iso_utc(seconds: float) -> str:

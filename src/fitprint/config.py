@@ -24,6 +24,9 @@ from fitprint.sensors.counter import PARTS
 DEFAULT_LEDGER = "fitprint.db"
 DEFAULT_BLOCK = 500
 OFF = ("off", "none", "no", "0", "false")
+ON = ("on", "yes", "1", "true")
+ATTRIBUTE = ("auto", "all", "share")
+LONGEST_CALIBRATION_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,12 @@ class Config:
         run_id: Identity of the run; a new one by default.
         ledger: Path of the SQLite file that records runs, or ``"off"``.
         parts: Parts to count, out of gpu, cpu, dram and soc.
+        attribute: ``all`` counts devices whole, ``share`` this job's share of them; ``auto`` takes the
+            share where the job owns only a part (SLURM, containers, MIG, other processes on the GPU).
+        calibrate_idle: Seconds to wait and measure before the run, so that ``above_idle_j`` is known;
+            not at all by default. Ten or more are worth something.
+        sync: Wait at phase ends until the accelerators have done what was queued, so that each phase
+            has its own joules to the last kernel. Totals need no waiting.
         block: Optimizer steps after which a longer epoch is cut into blocks.
         tags: Labels kept with the run.
         sys_root: Folder to read instead of ``/sys``.
@@ -64,6 +73,9 @@ class Config:
     run_id: str | None = None
     ledger: str | None = None
     parts: Sequence[str] | None = None
+    attribute: str | None = None
+    calibrate_idle: float | None = None
+    sync: bool | None = None
     block: int | None = None
     tags: Sequence[str] | None = None
     sys_root: str | None = None
@@ -104,6 +116,18 @@ class Settings:
     @property
     def parts(self) -> tuple[str, ...]:
         return tuple(self.config.parts or PARTS)
+
+    @property
+    def attribute(self) -> str:
+        return self.config.attribute or ATTRIBUTE[0]
+
+    @property
+    def calibrate_idle_s(self) -> float:
+        return self.config.calibrate_idle or 0.0
+
+    @property
+    def sync(self) -> bool:
+        return bool(self.config.sync)
 
     @property
     def block(self) -> int:
@@ -174,13 +198,22 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _parsed(name: str, text: str) -> Any:
-    """Numbers and lists from text; what cannot be parsed stays text and is refused by its check."""
-    if name in ("parts", "tags", "budget"):
-        return [item.strip() for item in text.split(",") if item.strip()]
+    """A value from text; what cannot be parsed stays text and is refused by its check."""
     try:
-        return NUMBERS[name](text) if name in NUMBERS else text.strip()
+        return PARSERS[name](text) if name in PARSERS else text.strip()
     except ValueError:
         return text
+
+
+def _parse_list(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _parse_switch(text: str) -> bool:
+    word = text.strip().casefold()
+    if word not in ON + OFF:
+        raise ValueError(word)
+    return word in ON
 
 
 def _checked(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -290,6 +323,27 @@ def _check_block(value: Any) -> int:
     return int(value)
 
 
+def _check_attribute(value: Any) -> str:
+    if value not in ATTRIBUTE:
+        raise refusal("attribute", expected=f"one of {', '.join(ATTRIBUTE)}", came=value, near=ATTRIBUTE)
+    return str(value)
+
+
+def _check_calibration(seconds: float) -> float:
+    if not 0 <= seconds <= LONGEST_CALIBRATION_S:
+        raise refusal("calibrate_idle", expected=f"seconds from 0 to {LONGEST_CALIBRATION_S:g}", came=seconds)
+    return seconds
+
+
+def _check_switch(what: str) -> Callable[[Any], bool]:
+    def checked(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise refusal(what, expected="True or False", came=value)
+        return value
+
+    return checked
+
+
 def _check_tags(value: Any) -> tuple[str, ...]:
     return _texts("tags", value)
 
@@ -327,14 +381,22 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "run_id": check_run_id,
     "ledger": _check_ledger,
     "parts": _check_parts,
+    "attribute": _check_attribute,
+    "calibrate_idle": _check_number("calibrate_idle", _check_calibration),
+    "sync": _check_switch("sync"),
     "block": _check_block,
     "tags": _check_tags,
     "sys_root": _check_text("sys_root"),
     "proc_root": _check_text("proc_root"),
 }
-NUMBERS: Mapping[str, Callable[[str], float]] = {
+PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "budget": _parse_list,
     "intensity": float,
     "pue": float,
     "node_factor": float,
+    "parts": _parse_list,
+    "calibrate_idle": float,
+    "sync": _parse_switch,
     "block": int,
+    "tags": _parse_list,
 }

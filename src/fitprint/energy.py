@@ -97,6 +97,13 @@ class Energy:
             return None
         return math.fsum(self._grouped(("counted", "gross"), lambda sensor: sensor.id).values())
 
+    def above(self, idle: Energy) -> float:
+        """Joules beyond what the counted sensors would have drawn had they stayed as idle as in ``idle``."""
+        idle_w = {s.id: joules / idle.duration_s for s, joules in idle._counted()} if idle.duration_ns > 0 else {}
+        observed_s = [ns / NS_PER_S for ns, s in zip(self.observed_ns, self.sensors, strict=True) if s.role in COUNTED]
+        beyond = [j - idle_w.get(s.id, 0.0) * seconds for (s, j), seconds in zip(self._counted(), observed_s, strict=True)]
+        return max(0.0, math.fsum(beyond))
+
     @property
     def node_j(self) -> float | None:
         """What the whole machine drew; None without a sensor for it."""

@@ -53,6 +53,7 @@ class Records:
         factors: Joules to grams.
         started_at: Wall-clock start, ISO 8601 in UTC.
         parent_run_id: The run inside which this one was started, or None.
+        idle: What the sensors counted while nothing was trained yet, or None.
     """
 
     settings: Settings
@@ -61,6 +62,7 @@ class Records:
     factors: Factors
     started_at: str
     parent_run_id: str | None = None
+    idle: Energy | None = None
 
     def epoch(
         self, window: Window, *, index: int, started_at: str, duration_ns: int, steps: int | None, complete: bool
@@ -130,6 +132,9 @@ class Records:
             energy_low_j=self._known(energy.low_j),
             energy_high_j=self._known(energy.high_j),
             outside_epochs_j=self._known((energy - stretch.in_epochs).joules),
+            gross_energy_j=energy.gross_j,
+            above_idle_j=energy.above(self.idle) if self.idle is not None else None,
+            node_energy_j=energy.node_j,
             facility_energy_kwh=self._known(factors.facility_kwh(energy)),
             co2e_g=self._known(grams.central),
             co2e_low_g=self._known(grams.low),
@@ -161,8 +166,7 @@ class Records:
 
     def _sensor_rows(self, energy: Energy) -> tuple[dict[str, Any], ...]:
         joules = energy.by_sensor
-        sensors = [counter.sensor for counter in self.sensors.counters]
-        return tuple({**sensor.to_dict(), "energy_j": joules.get(sensor.id, 0.0)} for sensor in sensors)
+        return tuple({**sensor.to_dict(), "energy_j": joules[sensor.id]} for sensor in energy.sensors)
 
     def _known(self, value: float) -> float | None:
         """Without any counter nothing is known: None, not 0."""

@@ -25,6 +25,7 @@ from fitprint.pace import Pace, Schedule
 from fitprint.records import Records, Stretch
 from fitprint.report.text import FIRST_LINE, headline
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
+from fitprint.sensors.fence import wait_for_accelerators
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
 from fitprint.units import format_energy
@@ -53,11 +54,19 @@ class Run:
         kind: ``fit``, ``validate``, ``test`` or ``predict``.
         sensors: What is read.
         around: The machine: clock, roots, environment.
+        parent_run_id: The run inside which this one is started, or None.
         awaits_state: ``resume`` may still be called; nothing is written before ``begin_training``.
     """
 
     def __init__(
-        self, settings: Settings, kind: str, sensors: Sensors, around: Surroundings, *, awaits_state: bool = False
+        self,
+        settings: Settings,
+        kind: str,
+        sensors: Sensors,
+        around: Surroundings,
+        *,
+        parent_run_id: str | None = None,
+        awaits_state: bool = False,
     ) -> None:
         self.run_id = settings.config.run_id or new_run_id(around.clock)
         self.watch = Watch(settings.budgets, logger().warning)
@@ -65,10 +74,8 @@ class Run:
         self.blocks: list[EpochFootprint] = []
         self._settings = settings
         self._clock = around.clock
-        parent = around.environment().get("FITPRINT_PARENT_RUN") or None
-        self._records = Records(
-            settings, kind, sensors, settings.factors(around.environment()), iso_utc(self._clock.time()), parent
-        )
+        factors = settings.factors(around.environment())
+        self._records = Records(settings, kind, sensors, factors, iso_utc(self._clock.time()), parent_run_id)
         self._account = Account(kind if kind in PHASES else "other")
         self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick)
         self._recorder = Recorder(settings.ledger, settings.proc_root, self._clock)
@@ -91,6 +98,8 @@ class Run:
     def start(self) -> None:
         """Take the first reading; every joule from here on is in the run."""
         self._last = self._meter.start()
+        if self._settings.calibrate_idle_s:
+            self._calibrate_idle(self._settings.calibrate_idle_s)
         if self._records.kind == "fit":
             logger().info(defaults(self._records.factors))
             for note in self._records.notes:
@@ -99,6 +108,14 @@ class Run:
             if not self._meter.sensors:
                 reasons = "; ".join(self._records.notes) or "no part is asked for"
                 logger().warning("nothing can be measured or modelled here: %s. `fitprint detect` says more.", reasons)
+
+    def _calibrate_idle(self, seconds: float) -> None:
+        """Measure before the run what the sensors count while nothing is trained."""
+        self._clock.sleep(seconds)
+        begin = self._meter.snapshot()
+        idle = self._meter.between(self._last, begin)
+        self._last = begin
+        self._records = dataclasses.replace(self._records, idle=idle, started_at=iso_utc(self._clock.time()))
 
     @property
     def alive(self) -> bool:
@@ -142,6 +159,7 @@ class Run:
             self._awaits_state = False
             self._open_record()
             self.end_epoch(complete=False)
+            self._fence()
             self._cut()
             self._schedule = schedule
             if self.epochs:
@@ -180,6 +198,7 @@ class Run:
         with self._lock:
             if self._account.epoch is None:
                 return
+            self._fence()
             self._cut()
             window, self._account.epoch = self._account.epoch, None
             self._account.leave("train")
@@ -230,6 +249,7 @@ class Run:
     def enter(self, phase: str) -> None:
         """Book to a phase from now on."""
         with self._lock:
+            self._fence()
             self._cut()
             self._phases_began_j.append(self._energy_j)
             self._account.enter(phase)
@@ -237,6 +257,7 @@ class Run:
     def leave(self, phase: str) -> None:
         """Book to the phase before again."""
         with self._lock:
+            self._fence()
             self._cut()
             self._account.leave(phase)
             began_j = self._phases_began_j.pop() if self._phases_began_j else self._energy_j
@@ -324,6 +345,11 @@ class Run:
     @property
     def _epochs_done(self) -> int:
         return len(self.epochs) + (len(self._before.epochs) if self._before else 0)
+
+    def _fence(self) -> None:
+        """Wait for what is still queued on accelerators, so that it is booked where it was started; only if asked."""
+        if self._settings.sync and self.alive:
+            wait_for_accelerators(sys.modules)
 
     def _cut(self, *, fresh: bool = True) -> None:
         """One reading: it ends the stretch that is booked now and begins the next."""

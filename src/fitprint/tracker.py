@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
@@ -139,11 +140,15 @@ class Tracker:
             return
 
     def __enter__(self) -> Self:
-        return self.start()
+        self.start()
+        _entered().append(self)
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is not None and self._left_loop:
             self._safely(lambda run: run.cut_short(), None)
+        if self in _entered():
+            _entered().remove(self)
         self.close(status_of(error))
 
     # ---- epochs and phases
@@ -269,6 +274,11 @@ class Tracker:
         return dict(self._last_scalars)
 
     @property
+    def alive(self) -> bool:
+        """True from start to close, in the process that started it."""
+        return self._run is not None and self._run.alive
+
+    @property
     def measuring(self) -> bool:
         """False where measuring is switched off or has failed."""
         return self._run is not None and not self._broken
@@ -299,7 +309,8 @@ class Tracker:
         show_on_console()
         around = self._around or Surroundings(sys_root=settings.sys_root, proc_root=settings.proc_root)
         sensors = probe(settings.parts, around) if self._counters is None else Sensors(tuple(self._counters))
-        run = Run(settings, self._kind, sensors, around, awaits_state=self._awaits_state)
+        parent = _parent_run_id(around.environment())
+        run = Run(settings, self._kind, sensors, around, parent_run_id=parent, awaits_state=self._awaits_state)
         run.start()
         atexit.register(_close_at_exit, weakref.ref(self))
         return run
@@ -332,6 +343,25 @@ class Tracker:
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry the options, not the run."""
         return {**self.__dict__, "_run": None}
+
+
+# Which trackers the code of each thread is inside of. Only `with` counts: a framework's run that
+# was left by an exception its callbacks never heard of would otherwise adopt every later one.
+_threads = threading.local()
+
+
+def _entered() -> list[Tracker]:
+    """The trackers whose `with` block this thread is in, the innermost last."""
+    if not hasattr(_threads, "entered"):
+        _threads.entered = []
+    entered: list[Tracker] = _threads.entered
+    return entered
+
+
+def _parent_run_id(environ: Mapping[str, str]) -> str | None:
+    """The run inside which a new one starts: of this thread, else of the process that started this one."""
+    inside = [tracker.footprint.run_id for tracker in _entered() if tracker.measuring and tracker.alive]
+    return inside[-1] if inside else environ.get("FITPRINT_PARENT_RUN") or None
 
 
 def status_of(error: BaseException | None) -> str | None:
