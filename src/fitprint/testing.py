@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from fitprint.clock import NS_PER_S
-from fitprint.sensors.counter import Method, Sensor
+from fitprint.sensors.counter import Method, Role, Sensor
 
 
 class FakeClock:
@@ -38,6 +38,9 @@ class FakeClock:
         """Let time pass."""
         self._ns += round(seconds * NS_PER_S)
 
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
     def step_wall(self, seconds: float) -> None:
         """Set the wall clock forward or back, as NTP does."""
         self._wall_offset_s += seconds
@@ -56,6 +59,8 @@ class ScriptedCounter:
         modulus: Native units after which it wraps.
         p_max_w: Power above which a reading counts as nonsense.
         min_interval_s: Shortest useful time between readings.
+        role: What becomes of its joules, for example ``node`` for a whole machine's power.
+        tick_s: How often it says that it is brought up to date.
 
     Attributes:
         fails: While True every read raises OSError.
@@ -74,8 +79,11 @@ class ScriptedCounter:
         modulus: int | None = None,
         p_max_w: float = 10_000.0,
         min_interval_s: float = 0.0,
+        role: Role = "counted",
+        tick_s: float = 0.0,
     ) -> None:
-        self.sensor = Sensor(sensor_id or f"{part}:scripted", part, method, 1e-3, error, error, "scripted counter")
+        name, source = sensor_id or f"{part}:scripted", "scripted counter"
+        self.sensor = Sensor(name, part, method, 1e-3, error, error, source, tick_s=tick_s, role=role)
         self.modulus = modulus
         self.p_max_w = p_max_w
         self.min_interval_s = min_interval_s

@@ -209,3 +209,45 @@ def test_power_that_could_not_be_read_is_a_gap_and_not_made_up():
     assert unwrapped.total == 1_500_000_000
     assert unwrapped.observed_ns == 15_000_000_000
     assert len(unwrapped.gaps) == 1
+
+
+# ---- counters that stand still
+
+
+def unwrapped_every_second(raws, *, method="counter", unit_j=1e-3):
+    clock = FakeClock()
+    counter = ScriptedCounter(clock, method=method)
+    unwrapped = Unwrapped(counter)
+    for second, raw in enumerate(raws):
+        unwrapped.advance(raw, second * NS_PER_S)
+    return unwrapped
+
+
+def test_a_hardware_counter_that_stands_still_for_long_is_a_gap_and_not_0_joules():
+    unwrapped = unwrapped_every_second([0, 100, 200] + [200] * 30)
+    assert unwrapped.total == 200
+    assert unwrapped.observed_ns == 2 * NS_PER_S
+    assert unwrapped.gaps == [(2 * NS_PER_S, 32 * NS_PER_S)]
+    assert unwrapped.power_w == 0.0
+
+
+def test_a_counter_that_moves_again_is_counted_again():
+    unwrapped = unwrapped_every_second([0, 100] + [100] * 20 + [200, 300])
+    assert unwrapped.total == 300
+    assert unwrapped.observed_ns == (1 + 1) * NS_PER_S
+    assert unwrapped.gaps == [(1 * NS_PER_S, 21 * NS_PER_S)]
+
+
+def test_between_two_ticks_standing_still_is_how_it_is():
+    unwrapped = unwrapped_every_second([0, 0, 500, 500, 1000])
+    assert (unwrapped.total, unwrapped.observed_ns, unwrapped.gaps) == (1000, 4 * NS_PER_S, [])
+
+
+def test_an_integrated_or_modelled_source_may_say_0_watts_for_as_long_as_it_likes():
+    unwrapped = unwrapped_every_second([0] * 60, method="integrated")
+    assert (unwrapped.observed_ns, unwrapped.gaps) == (59 * NS_PER_S, [])
+
+
+def test_gaps_that_meet_are_one_however_many_readings_they_hold():
+    unwrapped = unwrapped_every_second([10**12 * i for i in range(1000)])
+    assert unwrapped.gaps == [(0, 999 * NS_PER_S)]

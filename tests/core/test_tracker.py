@@ -536,3 +536,135 @@ def test_track_measures_a_coroutine_while_it_is_awaited(caplog):
 
     assert asyncio.run(train()) == 7
     assert "in 0.2 s" in caplog.text
+
+
+# ---- nesting
+
+
+def test_a_tracker_inside_another_of_the_same_thread_is_its_child(tracker, clock):
+    with tracker() as outer, tracker(name="inner") as inner:
+        clock.advance(2.0)
+    assert inner.footprint.parent_run_id == outer.footprint.run_id
+    assert outer.footprint.parent_run_id is None
+    assert outer.footprint.energy_j == inner.footprint.energy_j == pytest.approx(200.0)
+
+
+def test_a_tracker_after_another_is_nobodys_child(tracker, clock):
+    with pytest.raises(ValueError, match="boom"), tracker():
+        raise ValueError("boom")
+    with tracker() as later:
+        clock.advance(1.0)
+    assert later.footprint.parent_run_id is None
+
+
+def test_a_tracker_in_another_thread_is_a_sibling(tracker, clock):
+    inner = tracker()
+
+    def measure():
+        with inner:
+            pass
+
+    with tracker():
+        thread = threading.Thread(target=measure)
+        thread.start()
+        thread.join()
+    assert inner.footprint.parent_run_id is None
+
+
+def test_the_innermost_open_tracker_is_the_parent_in_whatever_order_they_end(tracker, clock):
+    first, second = tracker().__enter__(), tracker().__enter__()
+    first.__exit__(None, None, None)
+    with tracker() as third:
+        clock.advance(1.0)
+    second.__exit__(None, None, None)
+    assert third.footprint.parent_run_id == second.footprint.run_id
+
+
+def test_a_run_that_nobody_closed_adopts_no_other(tracker, clock):
+    left_behind = tracker().start()
+    with tracker() as later:
+        clock.advance(1.0)
+    assert later.footprint.parent_run_id is None
+    left_behind.close()
+
+
+# ---- beside the run
+
+
+def test_idle_power_is_measured_before_the_run_and_is_in_none(tracker, clock, gpu):
+    gpu.watts = 40.0
+    t = tracker(config=Config(calibrate_idle=10.0)).start()
+    gpu.watts = 100.0
+    clock.advance(5.0)
+    t.close()
+    assert t.footprint.duration_s == pytest.approx(5.0)
+    assert t.footprint.energy_j == pytest.approx(500.0)
+    assert t.footprint.above_idle_j == pytest.approx(300.0)
+
+
+def test_without_calibration_nothing_is_said_about_idling(tracker, clock):
+    with tracker() as t:
+        clock.advance(5.0)
+    assert t.footprint.above_idle_j is None
+
+
+def test_the_whole_machines_power_stands_beside_the_run_and_in_no_sum(tracker, clock):
+    bmc = ScriptedCounter(clock, watts=450.0, part="node", role="node")
+    with tracker(bmc, budget="1000 J") as t:
+        for _ in t.epochs(range(5)):
+            clock.advance(1.0)
+    assert t.footprint.energy_j == pytest.approx(500.0)
+    assert t.footprint.node_energy_j == pytest.approx(2250.0)
+    assert t.footprint.by_part.keys() == {"gpu"}
+    assert t.footprint.status == "completed"
+
+
+def test_a_lost_node_sensor_costs_no_coverage_of_the_run(tracker, clock):
+    bmc = ScriptedCounter(clock, watts=450.0, part="node", role="node")
+    with tracker(bmc) as t:
+        bmc.fails = True
+        clock.advance(5.0)
+    assert t.footprint.coverage == 1.0
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("attribute", "half"),
+        ("attribute", True),
+        ("calibrate_idle", -1.0),
+        ("calibrate_idle", 7200.0),
+        ("calibrate_idle", "long"),
+        ("sync", "maybe"),
+        ("sync", 1),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(option, value):
+    with pytest.raises(ConfigError, match=option):
+        Config(**{option: value})
+
+
+# ---- energy per step
+
+
+def test_energy_per_step_comes_from_windows_long_enough_for_the_counter(tracker, clock):
+    slow = ScriptedCounter(clock, watts=10.0, part="cpu", tick_s=0.1)
+    with tracker(slow, config=Config(block=50)) as t:
+        t.begin_epoch(0, Schedule(batches=100))
+        for batches in (50, 100):
+            clock.advance(20.0)
+            t.look(batches)
+        t.end_epoch(steps=100)
+    step = t.footprint.step_energy
+    assert step.energy_j == pytest.approx(110.0 * 20 / 50)
+    assert (step.window_steps, step.window_s) == (50, pytest.approx(20.0))
+    assert "from windows of 50 steps (20.0 s)" in str(t.footprint)
+
+
+def test_windows_that_are_too_short_give_no_energy_per_step(tracker, clock):
+    slow = ScriptedCounter(clock, watts=10.0, part="cpu", tick_s=0.1)
+    with tracker(slow) as t:
+        t.begin_epoch(0, Schedule(batches=10))
+        clock.advance(9.0)
+        t.end_epoch(steps=10)
+    assert t.footprint.step_energy is None

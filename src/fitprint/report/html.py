@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from fitprint.report.text import details, headline
 from fitprint.units import format_co2e, format_duration, format_energy, significant
@@ -74,10 +74,16 @@ def _metric(value: float | None) -> str:
 
 def _sensors(footprint: Footprint) -> str:
     rows = [
-        [str(s["id"]), str(s["part"]), str(s["method"]), format_energy(s.get("energy_j")), str(s["source"])]
+        [str(s["id"]), str(s["part"]), _obtained(s), format_energy(s.get("energy_j")), str(s["source"])]
         for s in footprint.sensors
     ]
     return "<h2>Sensors</h2>" + _table(["sensor", "part", "method", "energy", "source"], rows)
+
+
+def _obtained(sensor: Mapping[str, Any]) -> str:
+    """How the joules were obtained, and whether they are in the run or beside it."""
+    role = str(sensor.get("role", "counted"))
+    return str(sensor["method"]) if role == "counted" else f"{sensor['method']} ({role})"
 
 
 def _assumptions(footprint: Footprint) -> str:

@@ -39,6 +39,8 @@ def details(footprint: Footprint) -> list[tuple[str, str]]:
     rows = [
         ("energy", parts_line(footprint)),
         ("phases", ", ".join(f"{phase} {format_energy(j)}" for phase, j in footprint.phases.items())),
+        ("a step", _step(footprint)),
+        ("beside it", _beside(footprint)),
         ("place", _place(footprint.assumptions)),
         ("factors", _factors(footprint.assumptions)),
         *(("budget", _budget(row)) for row in footprint.budget),
@@ -58,6 +60,8 @@ def parts_line(footprint: Footprint) -> str:
     """Energy of each part and how it was obtained."""
     methods: dict[str, list[str]] = {}
     for sensor in footprint.sensors:
+        if sensor.get("role", "counted") in ("gross", "node"):
+            continue
         methods.setdefault(sensor["part"], []).append(sensor["method"])
     parts = [
         f"{part} {format_energy(j)} ({'/'.join(dict.fromkeys(methods.get(part, [])))})" for part, j in footprint.by_part.items()
@@ -66,6 +70,23 @@ def parts_line(footprint: Footprint) -> str:
         return ""
     shares = f"{format_share(footprint.measured_fraction)} measured, {format_share(footprint.coverage)} of the time covered"
     return f"{', '.join(parts)}; {shares}"
+
+
+def _step(footprint: Footprint) -> str:
+    step = footprint.step_energy
+    if step is None:
+        return ""
+    return f"{format_energy(step.energy_j)}, from windows of {step.window_steps:.0f} steps ({format_duration(step.window_s)})"
+
+
+def _beside(footprint: Footprint) -> str:
+    """What was measured and is in no sum."""
+    rows = [
+        (footprint.above_idle_j, "above idle"),
+        (footprint.gross_energy_j, "with all of the devices that others use too"),
+        (footprint.node_energy_j, "drawn by the whole machine"),
+    ]
+    return ", ".join(f"{format_energy(joules)} {what}" for joules, what in rows if joules is not None)
 
 
 def _place(assumptions: Iterable[Mapping[str, Any]]) -> str:
