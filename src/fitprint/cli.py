@@ -16,6 +16,7 @@ from typing import Any
 from fitprint.command import run_command
 from fitprint.config import Config, resolve
 from fitprint.detection import detect
+from fitprint.doctor import examine
 from fitprint.errors import ConfigError, FitprintError, MissingExtraError
 from fitprint.footprint import Footprint
 from fitprint.ledger.store import Ledger
@@ -46,6 +47,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     found = commands.add_parser("detect", help="what is measured here, what is modelled, what is absent and why")
     found.add_argument("--region", help="country, as a run would get it")
+    found.add_argument(
+        "--doctor",
+        type=Path,
+        nargs="?",
+        const=Path("fitprint-doctor.json"),
+        metavar="FILE",
+        help="read all sensors for 20 s and write a report that you can send to us",
+    )
     found.set_defaults(command=_detect)
     runs = commands.add_parser("runs", help="list the recorded runs, those that died included")
     runs.add_argument("--ledger", help="the ledger's file; fitprint.db in this folder by default")
@@ -55,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         run.add_argument(f"--{option}", help=f"as the option {option} of a run")
     run.add_argument("--pue", type=float, help="facility power over IT power")
     run.add_argument("--intensity", type=float, help="g CO2e per kWh")
+    run.add_argument("--record", type=Path, metavar="FILE", help="keep the raw readings of all counters as JSON lines")
+    run.add_argument("--quiet", action="store_true", help="no live line on the terminal")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- CMD...", help="the command and its arguments")
     run.set_defaults(command=_run)
     demo = commands.add_parser("demo", help="train a small network on handwritten digits, measured")
@@ -77,9 +88,34 @@ def _positive(text: str) -> int:
 
 
 def _detect(options: argparse.Namespace) -> int:
+    if options.doctor is not None:
+        return _doctor(options)
     found = detect(Config(region=options.region))
     print(json.dumps(found.to_dict(), indent=2) if options.json else found)
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    print("reading all sensors for 20 s", file=sys.stderr)
+    report = examine(Config(region=options.region))
+    try:
+        options.doctor.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise FitprintError(f"cannot write {str(options.doctor)!r}: {error.strerror or error}. Name another file.") from error
+    if options.json:
+        print(json.dumps({key: value for key, value in report.items() if key != "trace"}, indent=2))
+        return 0
+    _print_table(
+        ("sensor", "readings", "failed", "call p50", "call p99", "period"), [_behaviour_cells(row) for row in report["sensors"]]
+    )
+    print(f"{options.doctor} holds all of it: no host name, no user name, no path.")
+    return 0
+
+
+def _behaviour_cells(row: dict[str, Any]) -> list[str]:
+    calls = ["" if row[key] is None else f"{significant(row[key])} µs" for key in ("call_p50_us", "call_p99_us")]
+    period = "" if row["period_s"] is None else f"{significant(1000 * row['period_s'])} ms"
+    return [row["id"], str(row["readings"]), str(row["failures"]), *calls, period]
 
 
 def _runs(options: argparse.Namespace) -> int:
@@ -102,7 +138,8 @@ def _run(options: argparse.Namespace) -> int:
         print("fitprint: run needs a command, for example: fitprint run --region FR -- python train.py", file=sys.stderr)
         return 2
     names = ("region", "budget", "project", "name", "ledger", "pue", "intensity")
-    return run_command(words, Config(**{name: getattr(options, name) for name in names}))
+    config = Config(**{name: getattr(options, name) for name in names})
+    return run_command(words, config, record=options.record, quiet=options.quiet)
 
 
 def _run_cells(row: dict[str, Any]) -> list[str]:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 
-from fitprint.config import Config
+from fitprint.config import Config, resolve
 from fitprint.errors import CommandError
+from fitprint.live import LiveLine
+from fitprint.recording import Recording
 from fitprint.tracker import Tracker
 
 LOOK_EVERY_S = 1.0
 GRACE_S = 30.0
 STOPPED_BY_BUDGET = 75
 SIGNALLED = 128
-PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+# Windows has the first two only.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+PASSED_ON = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 
 
-def run_command(command: Sequence[str], config: Config) -> int:
+def run_command(command: Sequence[str], config: Config, *, record: Path | None = None, quiet: bool = False) -> int:
     """Run a command to its end, measured.
 
     A callback inside it finds this run in FITPRINT_PARENT_RUN and records it as its parent.
@@ -28,6 +34,8 @@ def run_command(command: Sequence[str], config: Config) -> int:
     Args:
         command: Program and arguments.
         config: Options of the run.
+        record: File for the raw readings of all counters, as JSON lines that ``Trace.read`` replays.
+        quiet: Show no live line.
 
     Returns:
         The command's exit status, 128 + n if signal n ended it, 75 if the budget did.
@@ -35,46 +43,64 @@ def run_command(command: Sequence[str], config: Config) -> int:
     Raises:
         CommandError: If it cannot be started.
     """
-    with Tracker(config=config, kind="command") as tracker:
-        parent = tracker.footprint.run_id
-        try:
-            child = subprocess.Popen(command, env={**os.environ, "FITPRINT_PARENT_RUN": parent})
-        except OSError as error:
-            raise CommandError(f"cannot run {command[0]!r}: {error.strerror or error}") from error
-        with _signals_passed_on(child):
-            status = _wait(child, tracker)
-        if not tracker.should_stop:
-            tracker.close("completed" if status == 0 else "interrupted" if status < 0 else "failed")
+    with ExitStack() as stack:
+        recording = stack.enter_context(Recording(record)) if record else None
+        around = resolve(config).surroundings(keep=recording.keep if recording else None)
+        tracker = stack.enter_context(Tracker(config=config, kind="command", around=around))
+        live = stack.enter_context(LiveLine()) if not quiet else None
+
+        def look() -> None:
+            tracker.check(ahead_s=LOOK_EVERY_S)
+            if recording:
+                recording.write()
+            if live:
+                live.show(tracker.footprint)
+
+        status = _run(command, tracker, look)
     if tracker.footprint.status == "stopped":
         return STOPPED_BY_BUDGET
     return status if status >= 0 else SIGNALLED - status
 
 
-def _wait(child: subprocess.Popen[bytes], tracker: Tracker) -> int:
+def _run(command: Sequence[str], tracker: Tracker, look: Callable[[], None]) -> int:
+    """Start the command, wait for its end, and close the run by how it ended."""
+    environ = {**os.environ, "FITPRINT_PARENT_RUN": tracker.footprint.run_id}
+    try:
+        child = subprocess.Popen(command, env=environ)
+    except OSError as error:
+        raise CommandError(f"cannot run {command[0]!r}: {error.strerror or error}") from error
+    with _signals_passed_on(child):
+        status = _wait(child, tracker, look)
+    if not tracker.should_stop:
+        tracker.close("completed" if status == 0 else "interrupted" if status < 0 else "failed")
+    return status
+
+
+def _wait(child: subprocess.Popen[bytes], tracker: Tracker, look: Callable[[], None]) -> int:
     """Wait for the end; at the budget ask the command to end, and end it after a while."""
-    while True:
+    while not tracker.should_stop:
         try:
             return child.wait(LOOK_EVERY_S)
         except subprocess.TimeoutExpired:
-            tracker.check(ahead_s=LOOK_EVERY_S)
-        if tracker.should_stop:
-            child.terminate()
-            try:
-                return child.wait(GRACE_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                return child.wait()
+            look()
+    child.terminate()
+    try:
+        return child.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return child.wait()
 
 
 @contextmanager
 def _signals_passed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
     """What is sent to us is meant for the command; it decides how to end.
 
-    A terminal's Ctrl-C reaches the command by itself, as a member of the same process group.
+    A terminal's Ctrl-C reaches the command by itself, as a member of the same process group; on Windows
+    there is no other SIGINT.
     """
 
     def pass_on(number: int, _: FrameType | None) -> None:
-        from_terminal = number == signal.SIGINT and os.isatty(0)
+        from_terminal = number == signal.SIGINT and (sys.platform == "win32" or os.isatty(0))
         if child.poll() is None and not from_terminal:
             child.send_signal(number)
 

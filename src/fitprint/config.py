@@ -20,6 +20,7 @@ from fitprint.carbon.place import find_place
 from fitprint.errors import ConfigError, did_you_mean, refusal
 from fitprint.notices import logger, show_on_console
 from fitprint.sensors.counter import PARTS
+from fitprint.sensors.probe import Surroundings
 
 DEFAULT_LEDGER = "fitprint.db"
 DEFAULT_BLOCK = 500
@@ -146,6 +147,14 @@ class Settings:
     @property
     def proc_root(self) -> Path:
         return Path(self.config.proc_root or "/proc")
+
+    def surroundings(self, keep: Callable[[dict[str, Any]], None] | None = None) -> Surroundings:
+        """This machine, seen through the folders that the settings name.
+
+        Args:
+            keep: Takes the raw readings of all counters.
+        """
+        return Surroundings(sys_root=self.sys_root, proc_root=self.proc_root, keep=keep)
 
     def factors(self, environ: Mapping[str, str]) -> Factors:
         """Settle place, intensity, PUE and node factor.

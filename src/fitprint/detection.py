@@ -47,14 +47,13 @@ def detect(config: Config | None = None, around: Surroundings | None = None) -> 
         around: The machine; this one by default.
     """
     settings = resolve(config, around.environ if around else None)
-    around = around or Surroundings(sys_root=settings.sys_root, proc_root=settings.proc_root)
-    sensors: Sensors = probe(settings.parts, around)
+    around = around or settings.surroundings()
+    sensors: Sensors = probe(settings.parts, around, settings.attribute)
     factors: Factors = settings.factors(around.environment())
     sensors.close()
     return Detection(
         tuple(
-            {"id": c.sensor.id, "part": c.sensor.part, "method": c.sensor.method, "source": c.sensor.source}
-            for c in sensors.counters
+            {"id": c.sensor.id, "part": c.sensor.part, "method": c.sensor.method, "source": c.sensor.source} for c in sensors.whole
         ),
         tuple({"source": a.source, "reason": a.reason, "remedy": a.remedy} for a in sensors.absent),
         tuple(row.to_dict() for row in factors.assumptions()),

@@ -42,7 +42,7 @@ def examine(
         seconds, and ``trace``, the raw readings, which ``Trace.of`` replays.
     """
     settings = resolve(config, around.environ if around else None)
-    around = around or Surroundings(sys_root=settings.sys_root, proc_root=settings.proc_root)
+    around = around or settings.surroundings()
     readings: list[dict[str, Any]] = []
     sensors = probe(settings.parts, around, attribute="all")
     counters = [Recorded(counter, readings.append, around.clock) for counter in sensors.whole]

@@ -307,8 +307,10 @@ class Tracker:
 
     def _begin(self, settings: Settings) -> Run:
         show_on_console()
-        around = self._around or Surroundings(sys_root=settings.sys_root, proc_root=settings.proc_root)
-        sensors = probe(settings.parts, around) if self._counters is None else Sensors(tuple(self._counters))
+        around = self._around or settings.surroundings()
+        sensors = (
+            Sensors(tuple(self._counters)) if self._counters is not None else probe(settings.parts, around, settings.attribute)
+        )
         parent = _parent_run_id(around.environment())
         run = Run(settings, self._kind, sensors, around, parent_run_id=parent, awaits_state=self._awaits_state)
         run.start()

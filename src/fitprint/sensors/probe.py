@@ -15,6 +15,7 @@ from fitprint.sensors import modelled, nvml, rapl
 from fitprint.sensors.counter import PARTS, Counter
 from fitprint.sensors.finding import Absent, Finding, Found
 from fitprint.sensors.machine import busy_clock, read_machine
+from fitprint.sensors.share import Shared
 
 
 def load_pynvml() -> Any:
@@ -31,16 +32,20 @@ class Surroundings:
     Attributes:
         sys_root: Normally ``/sys``.
         proc_root: Normally ``/proc``.
+        dev_root: Normally ``/dev``.
         environ: The process environment.
         clock: The clock that modelled counters run on.
         nvml: Returns the NVML module.
+        keep: Takes the raw readings of all counters, to record them.
     """
 
     sys_root: Path = Path("/sys")
     proc_root: Path = Path("/proc")
+    dev_root: Path = Path("/dev")
     environ: Mapping[str, str] | None = None
     clock: Clock = field(default_factory=SystemClock)
     nvml: Callable[[], Any] = load_pynvml
+    keep: Callable[[dict[str, Any]], None] | None = None
 
     def environment(self) -> Mapping[str, str]:
         return os.environ if self.environ is None else self.environ
@@ -50,7 +55,7 @@ class Surroundings:
 class Sensors:
     """The outcome of probing: what is read, and what is not and why."""
 
-    counters: tuple[Counter, ...] = ()
+    counters: tuple[Counter | Shared, ...] = ()
     absent: tuple[Absent, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
@@ -60,17 +65,24 @@ class Sensors:
         """Hardware that draws power and is not counted."""
         return tuple(absent.uncounted for absent in self.absent if absent.uncounted)
 
+    @property
+    def whole(self) -> tuple[Counter, ...]:
+        """The counters themselves, of shared ones too."""
+        return tuple(c.counter if isinstance(c, Shared) else c for c in self.counters)
+
     def close(self) -> None:
-        for counter in self.counters:
+        for counter in self.whole:
             counter.close()
 
 
-def probe(parts: tuple[str, ...] = PARTS, around: Surroundings | None = None) -> Sensors:
+def probe(parts: tuple[str, ...] = PARTS, around: Surroundings | None = None, attribute: str = "auto") -> Sensors:
     """Find a counter for each wanted part: hardware first, the model where there is none.
 
     Args:
         parts: Parts to count, out of ``gpu cpu dram soc``.
         around: Where to look; this machine by default.
+        attribute: ``all`` counts devices whole, ``share`` this job's share of them, ``auto`` the share
+            where the job owns only a part.
     """
     around = around or Surroundings()
     findings: list[Finding] = []
