@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fitprint.account import PHASES, Account, Window
+from fitprint.blocks import NEVER, Blocks, Opened
 from fitprint.budget import Spent, Watch
 from fitprint.clock import NS_PER_S, Clock, iso_utc
 from fitprint.config import Settings, check_run_id
@@ -30,20 +31,8 @@ from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
 from fitprint.units import format_energy
 
-NEVER = sys.maxsize
 TEXT_EVERY_S = 60
 DIED = ("failed", "interrupted", "lost")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Opened:
-    """Where an epoch or block began."""
-
-    index: int
-    batches_done: int
-    time_ns: int
-    started_at: str
-    energy_j: float
 
 
 class Run:
@@ -71,18 +60,18 @@ class Run:
         self.run_id = settings.config.run_id or new_run_id(around.clock)
         self.watch = Watch(settings.budgets, logger().warning)
         self.epochs: list[EpochFootprint] = []
-        self.blocks: list[EpochFootprint] = []
         self._settings = settings
         self._clock = around.clock
         factors = settings.factors(around.environment())
         self._records = Records(settings, kind, sensors, factors, iso_utc(self._clock.time()), parent_run_id)
         self._account = Account(kind if kind in PHASES else "other")
+        self._blocks = Blocks(settings.block, self._account)
         self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick)
         self._recorder = Recorder(settings.ledger, settings.proc_root, self._clock)
         self._lock = threading.RLock()
         self._before: Footprint | None = None
         self._schedule = Schedule()
-        self._pace, self._block_pace = Pace(), Pace()
+        self._pace = Pace()
         self._status = "running"
         self._epoch_end_j = 0.0
         self._phases_began_j: list[float] = []
@@ -180,7 +169,7 @@ class Run:
             self._cut(fresh=False)
             unseen_j = self._meter.unseen_j()
             spent = self._records.spent(self._stretch(), unseen_j)
-            if self._account.block is not None and batches_done - self._block.batches_done >= self._block_batches:
+            if batches_done >= self._blocks.end:
                 self._end_block(batches_done, spent)
             # Validations inside the epoch belong to what its batches cost.
             epoch_j = self._account.epoch.energy.joules + unseen_j
@@ -311,7 +300,7 @@ class Run:
             epochs = list(self.epochs)
             if self._account.epoch is not None:
                 epochs.append(self._close_window(self._account.epoch, self._epoch, None, complete=False))
-            return self._records.footprint(self._stretch(), epochs, self.blocks)
+            return self._records.footprint(self._stretch(), epochs, self._blocks.records)
 
     def scalars(self) -> dict[str, float]:
         """The last epoch and the run so far, under the public tags."""
@@ -403,10 +392,10 @@ class Run:
         mean, low, high = (spent.co2e_g + spent.g_per_j * joules for joules in self._pace.rest_of_run(left))
         return mean, low, high
 
-    def _opened(self, index: int, batches_done: int) -> _Opened:
-        return _Opened(index, batches_done, self._last.time_ns, iso_utc(self._clock.time()), self._energy_j)
+    def _opened(self, index: int, batches_done: int) -> Opened:
+        return Opened(index, batches_done, self._last.time_ns, iso_utc(self._clock.time()), self._energy_j)
 
-    def _close_window(self, window: Window, opened: _Opened, steps: int | None, *, complete: bool) -> EpochFootprint:
+    def _close_window(self, window: Window, opened: Opened, steps: int | None, *, complete: bool) -> EpochFootprint:
         return self._records.epoch(
             window,
             index=opened.index,
@@ -418,40 +407,39 @@ class Run:
 
     # ---- blocks of a long epoch
 
+    @property
+    def blocks(self) -> list[EpochFootprint]:
+        """The blocks that have ended."""
+        return self._blocks.records
+
     def _begin_block(self, batches_done: int) -> None:
-        """Open a block if the epoch is long or of unknown length."""
-        self._block_batches = self._settings.block * self._schedule.batches_per_step
-        batches = self._schedule.batches
-        self._account.block = Window() if batches is None or batches > self._block_batches else None
         earlier = len(self._before.blocks) if self._before else 0
-        self._block = self._opened(earlier + len(self.blocks), batches_done)
+        self._blocks.begin(self._opened(earlier + len(self.blocks), batches_done), self._schedule)
 
     def _end_block(self, batches_done: int, spent: Spent) -> None:
-        self._record_block((batches_done - self._block.batches_done) // self._schedule.batches_per_step, complete=True)
-        self._block_pace.epoch(self._energy_j - self._block.energy_j)
+        blocks, number = self._blocks, self._blocks.opened.index
+        self._record_block(blocks.steps_after(batches_done), complete=True)
+        blocks.pace.epoch(self._energy_j - blocks.opened.energy_j)
         self._begin_block(batches_done)
-        batches = self._schedule.batches
-        if batches is None or batches - batches_done >= self._block_batches:  # what is left of an epoch is looked into anyway
+        if blocks.another_after(batches_done):
             epochs, power_w = self._epochs_done, self._meter.power_w
-            self.watch.before(spent, self._block_pace, epochs_done=epochs, power_w=power_w, what="block", number=self._block.index)
+            self.watch.before(spent, blocks.pace, epochs_done=epochs, power_w=power_w, what="block", number=number + 1)
 
     def _end_last_block(self, *, complete: bool) -> None:
         """What is left of a long epoch is a block whose steps are not known here."""
-        if self._account.block is not None and self._account.block.energy.duration_ns > 0:
+        if self._blocks.window is not None and self._blocks.window.energy.duration_ns > 0:
             self._record_block(None, complete=complete)
         self._account.block = None
 
     def _record_block(self, steps: int | None, *, complete: bool) -> None:
-        if self._account.block is not None:
-            record = self._close_window(self._account.block, self._block, steps, complete=complete)
+        if self._blocks.window is not None:
+            record = self._close_window(self._blocks.window, self._blocks.opened, steps, complete=complete)
             self.blocks.append(record)
             self._emit("block", self._progress(), position=record.index, epoch=record)
 
     def _next_look(self, batches_done: int, per_batch_j: float, spent: Spent | None = None) -> int:
         """Batches done at the next look: the block's end or the budgets' interval, whichever is sooner."""
-        looks = [NEVER]
-        if self._account.block is not None:
-            looks.append(self._block.batches_done + self._block_batches)
+        looks = [self._blocks.end]
         if spent is not None and self.watch.budgets:
             interval = self.watch.batches_to_next_look(spent, per_batch_j)
             end = max(batches_done + 1, self._schedule.batches or NEVER)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from fitprint.blocks import NEVER
 from fitprint.budget import Decision
 from fitprint.config import Config, resolve
 from fitprint.footprint import Footprint
 from fitprint.notices import logger
 from fitprint.pace import Schedule
-from fitprint.run import NEVER
 from fitprint.tracker import Tracker
 
 T = TypeVar("T")

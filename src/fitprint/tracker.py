@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec, Self, TypeVar
 
 from fitprint.account import PHASES
+from fitprint.blocks import NEVER
 from fitprint.budget import Budget, Decision
 from fitprint.config import Config, Settings, resolve
 from fitprint.footprint import Footprint
 from fitprint.notices import logger, show_on_console
 from fitprint.pace import Schedule
-from fitprint.run import NEVER, Run
+from fitprint.run import Run
 from fitprint.scalars import block_scalars, idle_scalars
 from fitprint.sensors.counter import Counter
 from fitprint.sensors.probe import Sensors, Surroundings, probe

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from fitprint import Ledger
+from fitprint import Ledger, Tracker
+from fitprint.sensors.probe import Surroundings
+from fitprint.sensors.trace import Trace
 
 
 def fitprint_run(*words, **options):
@@ -102,3 +107,60 @@ def test_the_environment_is_the_commands_own_beside_the_parents_id():
     seen = json.loads(done.stdout)
     assert seen["MINE"] == "kept"
     assert seen["FITPRINT_PARENT_RUN"] == only_run().run_id
+
+
+def on_a_terminal(*words, **environ):
+    """What a terminal would have shown, and the exit status."""
+    command = [sys.executable, "-m", "fitprint", "run", "--region", "FR", *words]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(command[0], command, {**os.environ, "TERM": "xterm", "COLUMNS": "160", **environ})
+    shown = b""
+    with contextlib.suppress(OSError):  # a terminal whose programs have ended answers EIO
+        while chunk := os.read(terminal, 4096):
+            shown += chunk
+    os.close(terminal)
+    return shown.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.timeout(60)
+def test_a_long_command_has_a_live_line_on_a_terminal_and_a_quiet_one_has_none():
+    code = "import time; print('working', flush=True); time.sleep(7.2)"
+    shown, status = on_a_terminal("--budget", "1 kg", "--", sys.executable, "-c", code)
+    assert status == 0
+    assert "working" in shown
+    assert re.search(r"fitprint: [67]\.\d s, .* CO2e, .* W, 0 % of 1 kg", shown)
+    shown, _ = on_a_terminal("--quiet", "--", sys.executable, "-c", code)
+    assert "fitprint: 6" not in shown
+
+
+def test_a_short_command_has_no_live_line():
+    shown, _ = on_a_terminal("--", sys.executable, "-c", "print('done')")
+    assert "done" in shown
+    assert " W" not in shown.split("CO2e")[0]
+
+
+def test_a_recorded_trace_replays_to_the_joules_of_the_run():
+    fitprint_run("--record", "trace.jsonl", "--", sys.executable, "-c", "import time; time.sleep(2.5)")
+    trace = Trace.read(Path("trace.jsonl").read_text().splitlines())
+    around = Surroundings(clock=trace.clock, environ={})
+    with Tracker(counters=trace.counters, around=around, ledger="off", region="FR") as tracker:
+        for _ in trace.play():
+            tracker.check(ahead_s=0.0)
+    run = only_run()
+    assert tracker.footprint.by_part == pytest.approx(run.by_part, rel=1e-3)
+    assert tracker.footprint.duration_s == pytest.approx(run.duration_s, rel=1e-2)
+
+
+def test_a_trace_that_cannot_be_written_is_refused_before_the_command_starts():
+    done = fitprint_run("--record", "no/such/folder/trace.jsonl", "--", sys.executable, "-c", "print('ran')")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot write the trace" in done.stderr
+
+
+def test_a_tracker_inside_the_command_joins_it_as_a_child():
+    code = "from fitprint import Tracker\nwith Tracker(region='FR', name='inner'): pass"
+    done = fitprint_run("--name", "outer", "--", sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    runs = {row["name"]: Ledger().footprint(row["run_id"]) for row in Ledger().runs()}
+    assert runs["inner"].parent_run_id == runs["outer"].run_id

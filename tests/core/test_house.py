@@ -25,13 +25,14 @@ FLOORS = [
     {"carbon"},
     {"report", "footprint", "sentences"},
     {"pace"},
+    {"blocks"},
     {"budget"},
     {"config", "scalars"},
     {"ledger"},
     {"records"},
     {"run"},
-    {"tracker", "detection"},
-    {"series", "command", "decorator"},
+    {"tracker", "detection", "live", "recording"},
+    {"series", "command", "decorator", "doctor"},
     {"cli"},
 ]
 FRAMEWORKS = {"torch", "lightning", "pytorch_lightning", "keras", "tensorflow", "jax", "transformers", "tensorboard"}
