@@ -14,6 +14,7 @@ from fitprint.clock import NS_PER_S
 from fitprint.config import Settings
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint, continued
+from fitprint.sensors.counter import NODE
 from fitprint.sensors.probe import Sensors
 
 
@@ -112,7 +113,8 @@ class Records:
     def notes(self) -> tuple[str, ...]:
         """What is not counted first, then why sensors are absent."""
         missing = tuple(f"NOT COUNTED: {name}" for name in self.sensors.uncounted)
-        return missing + self.sensors.notes + tuple(f"{a.source}: {a.reason}" for a in self.sensors.absent)
+        reasons = tuple(f"{a.source}: {a.reason}" for a in self.sensors.absent if a.part != NODE)
+        return missing + self.sensors.notes + reasons
 
     def _stretch(self, stretch: Stretch) -> Footprint:
         energy, factors, config = stretch.energy, self.factors, self.settings.config

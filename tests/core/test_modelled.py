@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fitprint.data import table
+from fitprint.energy import Energy
 from fitprint.sensors.counter import Unwrapped
 from fitprint.sensors.finding import Absent, Found
 from fitprint.sensors.machine import Machine
-from fitprint.sensors.modelled import accelerator_tdp, bare_cpu_name, model_accelerator, probe_cpu, probe_dram
+from fitprint.sensors.modelled import (
+    accelerator_tdp,
+    bare_cpu_name,
+    idle_over_dynamic,
+    model_accelerator,
+    probe_cpu,
+    probe_dram,
+)
 from fitprint.testing import FakeClock
 
 I7 = "Intel(R) Core(TM) i7-8700K CPU @ 3.70GHz"  # 95 W: idle 0.12 x 95 = 11.4 W, full 1.02 x 95 = 96.9 W
@@ -69,16 +81,79 @@ def test_every_thread_busy_is_no_impossible_jump(of):
     assert unwrapped.total > 0
 
 
-def test_a_cpu_from_the_table_is_known_to_40_percent():
-    assert interval(machine()) == (0.40, 0.40)
+# Above, the published curve leaves the straight line by up to 0.32 / 0.21 - 1 = 0.52, at 10 % load.
+LINE = 0.32 / (0.12 + 0.1 * 0.9) - 1
 
 
-def test_a_guessed_cpu_has_the_wider_interval_of_the_guess():
-    assert interval(UNKNOWN) == (pytest.approx(1 - 2 / 4), pytest.approx(8 / 4 - 1))
-    assert interval(VIRTUAL) == (
-        pytest.approx(1 - (0.4454 + 1.5752) / (0.7128 + 3.6853)),
-        pytest.approx((3.6824 + 8.9614) / (0.7128 + 3.6853) - 1),
+def test_a_cpu_from_the_table_is_known_to_40_percent_and_above_to_the_misfit_of_the_line():
+    assert interval(machine()) == (0.40, pytest.approx(math.hypot(0.40, LINE), abs=0.005))
+
+
+def test_a_guessed_cpu_has_the_interval_of_the_guess_too():
+    assert interval(UNKNOWN) == (
+        pytest.approx(math.hypot(0.40, 1 - 2 / 4)),
+        pytest.approx(math.hypot(0.40, 8 / 4 - 1, LINE), abs=0.005),
     )
+    assert interval(VIRTUAL) == (
+        pytest.approx(math.hypot(0.40, 1 - (0.4454 + 1.5752) / (0.7128 + 3.6853))),
+        pytest.approx(math.hypot(0.40, (2.2122 + 8.6309) / (0.7128 + 3.6853) - 1)),
+    )
+
+
+@pytest.mark.parametrize(("load", "curve"), [(0.0, 0.12), (0.1, 0.32), (0.5, 0.75), (1.0, 1.02)])
+@pytest.mark.parametrize("threads", [1, 12, 64])
+def test_every_point_of_the_published_curve_lies_within_the_interval(load, curve, threads):
+    of = machine(threads=threads)
+    modelled_j, curve_j = joules(of, 10.0, 10.0 * threads * load), 10.0 * 95.0 * curve
+    low, high = interval(of)
+    assert modelled_j * (1 - low) <= curve_j <= modelled_j * (1 + high)
+
+
+@pytest.mark.parametrize(("name", "tdp_w"), [("Apple M2 Pro", 35.0), ("Apple M1", 10.0)])
+def test_an_apple_chip_has_no_published_tdp_so_the_tables_is_taken_for_a_guess(name, tdp_w):
+    tdp = probe_cpu(machine(name, threads=12), FakeClock(), lambda: lambda: 0).assumptions[-1]
+    assert (tdp.value, tdp.low, tdp.high) == (tdp_w, tdp_w / 2, tdp_w * 2)
+    assert "Apple publishes no TDP" in tdp.basis
+    assert interval(machine(name))[0] == pytest.approx(math.hypot(0.40, 0.5))
+
+
+def test_an_apple_chip_that_is_in_no_table_is_modelled_by_its_threads():
+    tdp = probe_cpu(machine("Apple M9 Ultra", threads=12), FakeClock(), lambda: lambda: 0).assumptions[-1]
+    assert (tdp.value, tdp.low, tdp.high) == (48.0, 24.0, 96.0)
+
+
+@given(
+    limits=st.lists(st.floats(0.1, 12.0), min_size=1, max_size=6),
+    busy_s=st.lists(st.floats(0.0, 100.0), min_size=6, max_size=6),
+)
+def test_jobs_that_own_all_of_a_machine_together_are_charged_for_all_of_it(limits, busy_s):
+    scale = 12.0 / sum(limits)
+    parts = [machine(cpu_limit=limit * scale) for limit in limits]
+    alone = joules(machine(), 10.0, sum(busy_s[: len(parts)]))
+    together = math.fsum(joules(part, 10.0, busy) for part, busy in zip(parts, busy_s, strict=False))
+    assert together == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.parametrize(("of", "rho"), [(machine(), 0.12 / 0.90), (VIRTUAL, 0.7128 / 2.9725)])
+def test_a_reserved_second_weighs_idle_power_over_what_load_adds(of, rho):
+    assert idle_over_dynamic(of) == pytest.approx(rho)
+    idle_j, busy_j = joules(of, 1.0, 0.0), joules(of, 0.0, 1.0)
+    assert idle_j / of.threads == pytest.approx(rho * busy_j, rel=1e-4)
+
+
+def test_the_sensor_says_how_many_threads_it_counts():
+    source = probe_cpu(machine(cpu_limit=2.5), FakeClock(), lambda: lambda: 0).counters[0].sensor.source
+    assert source.endswith("2.5 of 12 threads")
+
+
+def test_all_models_err_together():
+    counters = [probe_cpu(machine(), FakeClock(), lambda: lambda: 0), probe_dram(machine(), FakeClock())]
+    counters += [model_accelerator(f"gpu:{i}", "NVIDIA H100 80GB HBM3", FakeClock()) for i in range(2)]
+    sensors = tuple(finding.counters[0].sensor for finding in counters)
+    energy = Energy(sensors, (10**6,) * 4, (10**9,) * 4, 10**9)
+    assert {sensor.bias for sensor in sensors} == {"model"}
+    assert energy.joules - energy.low_j == pytest.approx(sum(sensor.low for sensor in sensors))
+    assert energy.high_j - energy.joules == pytest.approx(sum(sensor.high for sensor in sensors))
 
 
 @pytest.mark.parametrize("name", ["Nobody's Processor", ""])
@@ -121,6 +196,49 @@ def test_dram_power_is_constant_by_the_gigabyte():
     clock.advance(10.0)
     assert (counter.read() - before) * counter.sensor.unit_j == pytest.approx(64 * 0.3725 * 10)
     assert (counter.sensor.part, counter.sensor.low, counter.sensor.high) == ("dram", 0.5, 0.5)
+
+
+def dram_w(of: Machine) -> float:
+    clock = FakeClock()
+    counter = probe_dram(of, clock).counters[0]
+    before = counter.read()
+    clock.advance(100.0)
+    return (counter.read() - before) * counter.sensor.unit_j / 100
+
+
+@pytest.mark.parametrize(
+    ("of", "counted_gb"),
+    [
+        pytest.param(machine(memory_limit_gb=8.0), 8.0, id="a limit"),
+        pytest.param(machine(memory_limit_gb=8.0, cpu_limit=3.0), 8.0, id="a limit, and part of the threads"),
+        pytest.param(machine(memory_gb=0.0, memory_limit_gb=8.0), 8.0, id="a limit alone"),
+        pytest.param(machine(cpu_limit=3.0), 16.0, id="a quarter of the threads"),
+    ],
+)
+def test_a_job_is_charged_for_its_own_memory_and_not_for_its_hosts(of, counted_gb):
+    assert dram_w(of) == pytest.approx(counted_gb * 0.3725)
+
+
+def test_a_share_of_the_memory_that_is_assumed_is_named_and_widens_the_interval():
+    found = probe_dram(machine(cpu_limit=3.0), FakeClock())
+    share, sensor = found.assumptions[-1], found.counters[0].sensor
+    assert (share.name, share.value, share.low, share.high) == ("memory_share", 0.25, 0.125, 0.5)
+    assert "3 of 12" in share.basis
+    assert found.notes == ("the job's memory has no limit: 16 of 64 GB are counted, its share of the threads",)
+    assert (sensor.low, sensor.high) == (pytest.approx(1 - 0.5 * 0.5), pytest.approx(1.5 * 2 - 1))
+
+
+def test_a_job_with_most_of_the_threads_has_at_most_all_of_the_memory():
+    found = probe_dram(machine(cpu_limit=9.0), FakeClock())
+    assert found.assumptions[-1].high == 1.0
+    assert found.counters[0].sensor.high == pytest.approx(1.5 / 0.75 - 1)
+
+
+@pytest.mark.parametrize("of", [machine(), machine(memory_limit_gb=8.0, cpu_limit=3.0)])
+def test_memory_that_is_known_to_be_the_jobs_needs_no_share(of):
+    found = probe_dram(of, FakeClock())
+    assert [row.name for row in found.assumptions] == ["dram_w_per_gb"]
+    assert found.notes == ()
 
 
 def test_memory_of_unknown_size_is_named_as_uncounted():

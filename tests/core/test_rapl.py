@@ -261,7 +261,23 @@ def test_permission_denied_comes_with_the_command_that_mends_it(tmp_path, monkey
 def test_no_zone_at_all_is_absent_with_a_hint(tmp_path):
     finding = absent(tmp_path)
     assert "no zone" in finding.reason
-    assert "modprobe intel_rapl_msr" in finding.remedy
+    assert finding.remedy == "sudo modprobe intel_rapl_msr"
+
+
+def test_a_virtual_machine_without_zones_is_told_why_and_no_command_that_cannot_help(tmp_path):
+    (finding,) = rapl.probe(tmp_path, virtual=True)
+    assert "virtual machine" in finding.reason
+    assert finding.remedy == ""
+
+
+def test_zones_that_a_container_masks_are_told_apart_from_none(tmp_path):
+    root = tmp_path / "class" / "powercap"
+    root.mkdir(parents=True)
+    for zone in ("intel-rapl:0", "intel-rapl:0:0", "intel-rapl:1"):
+        (root / zone).symlink_to(f"../../devices/virtual/powercap/intel-rapl/{zone}")
+    finding = absent(tmp_path)
+    assert "masked" in finding.reason
+    assert "FITPRINT_SYS_ROOT=/host/sys" in finding.remedy
 
 
 def test_permission_denied_at_reading_leaves_no_file_open(tmp_path, monkeypatch):

@@ -271,10 +271,8 @@ def test_a_hidden_topology_loses_no_energy(tmp_path, probed):
     assert [counter.sensor.part for counter in counters.values()] == ["cpu", "cpu"]
 
 
-def test_a_kernel_without_the_pmu_is_absent_with_a_hint(tmp_path):
-    (finding,) = perf.probe(tmp_path, lambda *_: pytest.fail("an event was opened"))
-    assert "no PMU" in finding.reason
-    assert "modprobe rapl" in finding.remedy
+def test_of_a_kernel_without_the_pmu_nothing_is_said(tmp_path):
+    assert perf.probe(tmp_path, lambda *_: pytest.fail("an event was opened")) == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fitprint import Config
+from fitprint import Config, Tracker
 from fitprint.testing import FakePowercap
 from fitprint_lightning import CarbonCallback
 
@@ -15,27 +15,31 @@ pl = pytest.importorskip("lightning.pytorch")
 boring = pytest.importorskip("lightning.pytorch.demos.boring_classes")
 
 WATTS = {"intel-rapl:0": 100.0, "intel-rapl:0:0": 20.0, "intel-rapl:1": 130.0}
+PSYS = "intel-rapl:2"
 WRITE_EVERY_S = 0.01
 
 
 class Kernel:
     """Rewrites the counters every 10 ms and knows the true totals."""
 
-    def __init__(self, tree: FakePowercap) -> None:
+    def __init__(self, tree: FakePowercap, watts=WATTS) -> None:
         self.tree = tree
+        self.watts = watts
+        self.written_j = 0.0
         self._began = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
 
     def joules(self) -> float:
         """What package and DRAM counters have really counted by now; psys is not among them."""
-        return sum(WATTS.values()) * (time.monotonic() - self._began)
+        return sum(self.watts.values()) * (time.monotonic() - self._began)
 
     def _write(self) -> None:
         while not self._stop.wait(WRITE_EVERY_S):
             seconds = time.monotonic() - self._began
-            for zone, watts in {**WATTS, "intel-rapl:2": 400.0}.items():
+            for zone, watts in {**self.watts, PSYS: 400.0}.items():
                 self.tree.write(zone, round(watts * seconds * 1e6))
+            self.written_j = sum(self.watts.values()) * seconds
 
     def __enter__(self) -> Kernel:
         self._thread.start()
@@ -95,8 +99,24 @@ def test_epochs_over_which_every_zone_wraps_are_counted_in_full(kernel, tmp_path
     footprint = callback.footprint
     assert min(truth.epochs) > 2 * 200 * 2, "every package wrapped at least once in each epoch"
     assert [epoch.energy_j for epoch in footprint.epochs] == pytest.approx(truth.epochs, rel=0.03)
-    assert {s["id"] for s in footprint.sensors} == {"cpu:package-0", "dram:package-0", "cpu:package-1"}
+    counted = {s["id"] for s in footprint.sensors if s["role"] == "counted"}
+    assert counted == {"cpu:package-0", "dram:package-0", "cpu:package-1"}
     assert footprint.measured_fraction == 1.0
     assert footprint.coverage == pytest.approx(1.0, abs=0.02)
     cpu, dram = footprint.by_part["cpu"], footprint.by_part["dram"]
     assert cpu / dram == pytest.approx(230 / 20, rel=0.02)
+
+
+def test_a_long_epoch_over_a_counter_that_wraps_every_two_seconds_is_the_writers_own_total(tmp_path):
+    tree = FakePowercap(tmp_path / "sys", range_uj=200_000_000)
+    for zone, name in (("intel-rapl:0", "package-0"), ("intel-rapl:2", "psys")):
+        tree.add_zone(zone, name)
+    config = Config(parts=["cpu"], sys_root=str(tmp_path / "sys"), ledger="off", region="FR")
+    with Kernel(tree, {"intel-rapl:0": 100.0}) as kernel, Tracker(config=config) as tracker:
+        with tracker.epoch(0):
+            before_j = kernel.written_j
+            time.sleep(14.0)
+            after_j = kernel.written_j
+    assert after_j - before_j > 6 * 200, "the counter wrapped six times"
+    assert tracker.footprint.epochs[0].energy_j == pytest.approx(after_j - before_j, rel=0.01)
+    assert tracker.footprint.node_energy_j == pytest.approx(4 * tracker.footprint.energy_j, rel=0.02)

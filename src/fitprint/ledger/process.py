@@ -33,8 +33,8 @@ def this_process(proc_root: Path) -> Process:
 
 
 def is_alive(process: Process, proc_root: Path) -> bool | None:
-    """Whether it still runs; None where it was on another boot or machine and cannot be asked."""
-    if process.boot_id != boot_id(proc_root):
+    """Whether it still runs; None where it cannot be asked: on another boot or machine, or without /proc."""
+    if not process.boot_id or process.boot_id != boot_id(proc_root):
         return None
     return (proc_root / str(process.pid)).exists() and _start(proc_root, process.pid) == process.started
 

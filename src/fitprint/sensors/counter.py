@@ -16,6 +16,8 @@ COUNTED: tuple[Role, ...] = ("counted", "share")
 UJ_IN_J = 1e-6
 
 PARTS = ("gpu", "cpu", "dram", "soc")
+# What a sensor of the whole machine measures; no part, and in no sum.
+NODE = "node"
 
 # A reading may exceed what the hardware can draw by this factor (measurement noise, boost) and by
 # one second's worth (counters are updated in steps) before it is taken for nonsense.

@@ -16,7 +16,7 @@ from fitprint.sensors.counter import UJ_IN_J, Counter, Integrated, Sensor
 from fitprint.sensors.finding import Absent, Finding, Found
 
 JETSON, GRACE, NODE = "Jetson power monitor (INA3221)", "NVIDIA Grace power meter (ACPI)", "ACPI power meter"
-AMD_CPU, GPU = "amd_energy (hwmon)", "graphics driver (hwmon)"
+AMD_CPU = "amd_energy (hwmon)"
 
 # Watts in a microwatt, which millivolts times milliamperes are too, and in a milliwatt.
 UW_IN_W, MW_IN_W = 1e-6, 1e-3
@@ -124,8 +124,7 @@ def probe_soc(sys_root: Path, clock: Clock) -> list[Finding]:
     A Grace socket's total contains its memory. The meter of a Grace Hopper *module* is left out: it
     contains the GPU, so that it cannot be added, and no fans or supplies, so that it is no wall power.
     """
-    findings = [*_jetson(sys_root, clock), *_grace(sys_root, clock)]
-    return findings or [Absent(f"{JETSON} or {GRACE}", "this machine has neither")]
+    return [*_jetson(sys_root, clock), *_grace(sys_root, clock)]
 
 
 def probe_cpu(sys_root: Path) -> list[Finding]:
@@ -137,24 +136,23 @@ def probe_cpu(sys_root: Path) -> list[Finding]:
             package = _package_of(sys_root, node) if node.isdecimal() else ""
             if package and package not in findings:
                 findings[package] = _amd_socket(label, package)
-    return list(findings.values()) or [Absent(AMD_CPU, "the driver is not loaded or shows no socket")]
+    return list(findings.values())
 
 
-def probe_gpu(sys_root: Path, clock: Clock) -> list[Finding]:
-    """Find discrete boards through their drivers: Intel's count energy, AMD's only tells power.
+def probe_intel_gpu(sys_root: Path) -> list[Finding]:
+    """Find Intel's discrete boards, whose drivers count energy."""
+    return [_intel_gpu(folder, driver) for driver in ("i915", "xe") for folder in _devices(sys_root, driver)]
 
-    AMD's own library is to be preferred where it is installed: its counter misses nothing.
-    """
-    findings = [_intel_gpu(folder, driver) for driver in ("i915", "xe") for folder in _devices(sys_root, driver)]
-    findings += [_amd_gpu(folder, clock) for folder in _devices(sys_root, "amdgpu")]
-    return findings or [Absent(GPU, "no driver of a board shows its energy or power")]
+
+def probe_amd_gpu(sys_root: Path, clock: Clock) -> list[Finding]:
+    """Find AMD's discrete boards, whose driver only tells power; AMD's own library misses nothing."""
+    return [_amd_gpu(folder, clock) for folder in _devices(sys_root, "amdgpu")]
 
 
 def probe_node(sys_root: Path, clock: Clock) -> list[Finding]:
     """Find ACPI power meters of the whole machine; one that names a socket measures a part of it."""
     meters = [meter for meter in _devices(sys_root, "power_meter") if _measures_the_machine(meter)]
-    findings = [_node(meter, index, clock) for index, meter in enumerate(meters)]
-    return findings or [Absent(NODE, "the firmware has none, or the kernel module acpi_power_meter is not loaded")]
+    return [_node(meter, index, clock) for index, meter in enumerate(meters)]
 
 
 def _jetson(sys_root: Path, clock: Clock) -> list[Finding]:
@@ -258,18 +256,17 @@ def _open_gauge(
 
 def _open(sensor: Sensor, left_out: str, make: Callable[[], Counter], covers: tuple[str, ...] = ()) -> Finding:
     """Open a counter and read it once: what a driver shows may still fail."""
-    part = "" if sensor.role == "node" else sensor.part
     try:
         counter = make()
     except PermissionError as error:
-        return Absent(sensor.source, "permission denied", f"sudo chmod a+r {error.filename}", left_out, part)
+        return Absent(sensor.source, "permission denied", f"sudo chmod a+r {error.filename}", left_out, sensor.part)
     except OSError as error:
-        return Absent(sensor.source, f"cannot be opened ({error})", "", left_out, part)
+        return Absent(sensor.source, f"cannot be opened ({error})", "", left_out, sensor.part)
     try:
         counter.read()
     except (OSError, SensorError) as error:
         counter.close()
-        return Absent(sensor.source, f"cannot be read ({error})", "", left_out, part)
+        return Absent(sensor.source, f"cannot be read ({error})", "", left_out, sensor.part)
     return Found((counter,), covers=covers)
 
 

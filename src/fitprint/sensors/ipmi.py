@@ -7,7 +7,6 @@ are two readings apart: each reading takes what has arrived, asks again and give
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import select
 import struct
@@ -17,7 +16,7 @@ from typing import Any, ClassVar
 
 from fitprint.clock import NS_PER_S, Clock
 from fitprint.errors import SensorError
-from fitprint.sensors.counter import UJ_IN_J, Integrated, Sensor
+from fitprint.sensors.counter import NODE, UJ_IN_J, Integrated, Sensor
 from fitprint.sensors.finding import Absent, Finding, Found
 
 SOURCE = "BMC (IPMI DCMI power reading)"
@@ -183,32 +182,38 @@ def power_w(data: bytes) -> float:
     return float(watts)
 
 
+def _ioctl(fd: int, request: int, *rest: Any) -> Any:
+    import fcntl  # Windows has neither this nor the device
+
+    return fcntl.ioctl(fd, request, *rest)
+
+
 def probe(
     device: Path,
     clock: Clock,
     open_device: Callable[[Path, int], int] = os.open,
-    ioctl: Callable[..., Any] = fcntl.ioctl,
+    ioctl: Callable[..., Any] | None = None,
     patience_s: float = PATIENCE_S,
 ) -> list[Finding]:
-    """Ask the BMC once; wait for its first answer at most ``patience_s`` seconds.
+    """Ask the BMC once, where there is one; wait for its first answer at most ``patience_s`` seconds.
 
     Args:
         device: Normally ``/dev/ipmi0``.
         clock: What power is integrated over.
         open_device: As ``os.open``.
-        ioctl: As ``fcntl.ioctl``.
+        ioctl: As ``fcntl.ioctl``, which it is by default.
         patience_s: Seconds.
     """
     try:
-        fd = open_device(device, os.O_RDWR | os.O_CLOEXEC)
+        fd = open_device(device, os.O_RDWR)
     except FileNotFoundError:
-        return [Absent(SOURCE, f"there is no {device}: no BMC, or the kernel module ipmi_devintf is not loaded")]
+        return []
     except PermissionError:
         # The device also lets its user switch the machine off: one user, not all.
-        return [Absent(SOURCE, "permission denied", f"sudo setfacl -m u:$USER:rw {device}")]
+        return [Absent(SOURCE, "permission denied", f"sudo setfacl -m u:$USER:rw {device}", part=NODE)]
     except OSError as error:
-        return [Absent(SOURCE, f"{device} cannot be opened ({error})")]
-    gauge = BmcPower(fd, ioctl, clock)
+        return [Absent(SOURCE, f"{device} cannot be opened ({error})", part=NODE)]
+    gauge = BmcPower(fd, ioctl or _ioctl, clock)
     counter = Integrated(gauge, clock)
     try:
         gauge.ask()
@@ -216,5 +221,5 @@ def probe(
         counter.read()
     except (OSError, SensorError) as error:
         counter.close()
-        return [Absent(SOURCE, str(error))]
+        return [Absent(SOURCE, str(error), part=NODE)]
     return [Found((counter,))]

@@ -1,16 +1,23 @@
-"""The CPU, the memory and the limits of this machine or container, read from /proc and /sys."""
+"""What a machine is, how much of it this job owns, and whose CPU time is counted.
+
+One reader per operating system lies beside this module; only the one that is needed is loaded.
+"""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 US_PER_S = 1_000_000
-NS_PER_US = 1_000
-_UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes a huge number where there is no limit
+BYTES_PER_GB = 1e9
+
+T = TypeVar("T")
+CpuIdentity = tuple[str, int, int, int]
+UNKNOWN_CPU: CpuIdentity = ("", 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +25,14 @@ class Machine:
     """What the model needs to know.
 
     Attributes:
-        cpu_name: As /proc/cpuinfo prints it; empty if unknown.
+        cpu_name: As the system prints it; empty if unknown.
         threads: Hardware threads of the whole machine.
         sockets: CPU packages.
         virtual: True under a hypervisor.
-        memory_gb: Installed memory in 10^9 bytes, or the cgroup's limit where that is less.
-        cpu_limit: Threads that the cgroup may use, or None without a limit.
+        memory_gb: Installed memory in 10^9 bytes; 0 if unknown.
+        cpu_limit: Threads that this job may use (quota, cpuset or affinity), or None if it may use all.
         cpu_identity: Vendor, family, model and stepping; empty and zeros if unknown.
+        memory_limit_gb: Memory that this job may use in 10^9 bytes, or None without a limit below what is installed.
     """
 
     cpu_name: str
@@ -33,128 +41,167 @@ class Machine:
     virtual: bool
     memory_gb: float
     cpu_limit: float | None
-    cpu_identity: tuple[str, int, int, int] = ("", 0, 0, 0)
+    cpu_identity: CpuIdentity = UNKNOWN_CPU
+    memory_limit_gb: float | None = None
+
+    @property
+    def owned_threads(self) -> float:
+        """Threads that this job owns."""
+        return float(self.threads) if self.cpu_limit is None else self.cpu_limit
+
+    @property
+    def owned_share(self) -> float:
+        """Share of the threads that this job owns: above 0, at most 1."""
+        return self.owned_threads / self.threads
 
 
-def read_machine(sys_root: Path, proc_root: Path) -> Machine:
-    """Describe this machine; what cannot be read takes its least presumptuous value."""
-    info = _text(proc_root / "cpuinfo")
-    names = re.findall(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)
-    threads = len(re.findall(r"^processor\s*:", info, re.MULTILINE)) or os.cpu_count() or 1
+class Native(Protocol):
+    """The interface of a system without /proc. A question that it cannot answer raises."""
+
+    def cpu_name(self) -> str:
+        """The name that the processor gives itself."""
+
+    def cpu_identity(self) -> CpuIdentity:
+        """Vendor, family, model and stepping."""
+
+    def threads(self) -> int:
+        """Hardware threads."""
+
+    def sockets(self) -> int:
+        """CPU packages."""
+
+    def virtual(self) -> bool:
+        """Whether a hypervisor lies below."""
+
+    def memory_bytes(self) -> int:
+        """Installed memory."""
+
+    def machine_clock(self) -> Callable[[], int]:
+        """Open the reader of the whole machine's busy CPU microseconds, ever growing."""
+
+
+def read_machine(
+    sys_root: Path,
+    proc_root: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    platform: str = sys.platform,
+    native: Native | None = None,
+) -> Machine:
+    """Describe this machine and this job's part of it; what cannot be read takes its least presumptuous value.
+
+    Args:
+        sys_root: Normally ``/sys``.
+        proc_root: Normally ``/proc``.
+        environ: The process environment (SLURM, OpenMP); this process's by default.
+        platform: As ``sys.platform``.
+        native: The system's own interface; the real one by default. Linux needs none.
+    """
+    if platform == "linux":
+        from fitprint.sensors import linux
+
+        return linux.read_machine(sys_root, proc_root, os.environ if environ is None else environ)
+    native = native or _native(platform)
     return Machine(
-        cpu_name=names[0].strip() if names else "",
-        threads=threads,
-        sockets=len(set(re.findall(r"^physical id\s*:\s*(\d+)", info, re.MULTILINE))) or 1,
-        virtual=bool(re.search(r"^flags\s*:.*\bhypervisor\b", info, re.MULTILINE)),
-        memory_gb=_memory_bytes(sys_root, proc_root) / 1e9,
-        cpu_identity=_identity(info),
-        cpu_limit=min((limit for limit, _ in _cpu_limits(sys_root, proc_root, threads)), default=None),
+        cpu_name=_ask(native, lambda system: system.cpu_name(), ""),
+        threads=_ask(native, lambda system: system.threads(), 0) or os.cpu_count() or 1,
+        sockets=_ask(native, lambda system: system.sockets(), 0) or 1,
+        virtual=_ask(native, lambda system: system.virtual(), False),
+        memory_gb=(_ask(native, lambda system: system.memory_bytes(), 0) or _memory_in_pages()) / BYTES_PER_GB,
+        cpu_limit=None,
+        cpu_identity=_ask(native, lambda system: system.cpu_identity(), UNKNOWN_CPU),
     )
 
 
-def _identity(info: str) -> tuple[str, int, int, int]:
-    vendor = re.search(r"^vendor_id\s*:\s*(\S+)", info, re.MULTILINE)
-    found = [re.search(rf"^{name}\s*:\s*(\d+)$", info, re.MULTILINE) for name in ("cpu family", "model", "stepping")]
-    family, model, stepping = (int(match.group(1)) if match else 0 for match in found)
-    return vendor.group(1) if vendor else "", family, model, stepping
+def machine_clock(proc_root: Path, *, platform: str = sys.platform, native: Native | None = None) -> Callable[[], int]:
+    """Open the reader of the whole machine's busy CPU microseconds, ever growing.
 
-
-def busy_clock(machine: Machine, sys_root: Path, proc_root: Path) -> Callable[[], int]:
-    """Return a function that gives busy CPU time in microseconds, ever growing.
-
-    That of the cgroup that has the limit (child processes such as DataLoader workers are in it),
-    else the whole machine's.
+    Where a system other than Linux does not tell, it is this process's and its ended children's.
 
     Raises:
-        OSError: If neither can be read.
+        OSError: If Linux's cannot be read.
         ValueError: If what is read is not what the kernel writes.
     """
-    if machine.cpu_limit is not None:
-        limited = min(_cpu_limits(sys_root, proc_root, machine.threads))[1]
-        for folder in cgroup_folders(sys_root, proc_root, "cpuacct", limited):
-            for read in (_v2_usage(folder), _v1_usage(folder)):
-                if _works(read):
-                    return read
-    stat = proc_root / "stat"
-    ticks_per_s = os.sysconf("SC_CLK_TCK")
-    _stat_busy_us(stat, ticks_per_s)
-    return lambda: _stat_busy_us(stat, ticks_per_s)
+    if platform == "linux":
+        from fitprint.sensors import linux
+
+        return linux.machine_clock(proc_root)
+    return _ask(native or _native(platform), lambda system: system.machine_clock(), own_clock)
 
 
-def cgroup_paths(proc_root: Path) -> list[PurePosixPath]:
-    """This process's cgroup and all that contain it, the innermost first; ``/`` is the last."""
-    lines = [line.split(":", 2) for line in _text(proc_root / "self" / "cgroup").splitlines()]
-    own = {PurePosixPath("/", fields[2].lstrip("/")) for fields in lines if len(fields) == 3}
-    every = {path for leaf in own for path in (leaf, *leaf.parents)} | {PurePosixPath("/")}
-    return sorted(every, key=lambda path: (-len(path.parts), str(path)))
+def job_clock(
+    sys_root: Path, proc_root: Path, environ: Mapping[str, str] | None = None, *, platform: str = sys.platform
+) -> Callable[[], int]:
+    """Open the reader of this job's busy CPU microseconds, ever growing; it never raises.
 
+    The job is SLURM's job, else the cgroup that limits this process, else this process and all that
+    descend from it; where there is no /proc, this process and its ended children.
+    """
+    if platform != "linux":
+        return own_clock
+    from fitprint.sensors import linux
 
-def cgroup_folders(sys_root: Path, proc_root: Path, controller: str, path: PurePosixPath) -> list[Path]:
-    """Where the files of one cgroup may lie: under the unified hierarchy (v2), else its controller's (v1)."""
-    mount = sys_root / "fs" / "cgroup"
-    lines = [line.split(":", 2) for line in _text(proc_root / "self" / "cgroup").splitlines()]
-    names = [fields[1] for fields in lines if len(fields) == 3 and controller in fields[1].split(",")]
-    return [mount.joinpath(name, *path.parts[1:]) for name in ("", *names, controller)]
-
-
-def _cpu_limits(sys_root: Path, proc_root: Path, threads: int) -> list[tuple[float, PurePosixPath]]:
-    """Every limit on CPU time that lies below the machine's, with its cgroup."""
-    limits = []
-    for path in cgroup_paths(proc_root):
-        for folder in cgroup_folders(sys_root, proc_root, "cpu", path):
-            quota, _, period = _text(folder / "cpu.max").strip().partition(" ")
-            if not quota:
-                quota, period = _text(folder / "cpu.cfs_quota_us").strip(), _text(folder / "cpu.cfs_period_us").strip()
-            if quota.isdecimal() and period.isdecimal() and 0 < int(quota) < threads * int(period):
-                limits.append((int(quota) / int(period), path))
-    return limits
-
-
-def _memory_bytes(sys_root: Path, proc_root: Path) -> int:
-    """Installed memory, or the smallest limit of any cgroup around this process."""
-    match = re.search(r"^MemTotal:\s*(\d+) kB", _text(proc_root / "meminfo"), re.MULTILINE)
-    sizes = [int(match.group(1)) * 1024] if match else []
-    for path in cgroup_paths(proc_root):
-        for folder in cgroup_folders(sys_root, proc_root, "memory", path):
-            texts = [_text(folder / name).strip() for name in ("memory.max", "memory.limit_in_bytes")]
-            sizes += [int(text) for text in texts if text.isdecimal() and int(text) < _UNLIMITED_BYTES]
-    return min(sizes, default=0)
-
-
-def _v2_usage(folder: Path) -> Callable[[], int]:
-    def read() -> int:
-        match = re.search(r"^usage_usec (\d+)", (folder / "cpu.stat").read_text(), re.MULTILINE)
-        if match is None:
-            raise OSError(f"{folder}/cpu.stat has no usage_usec")
-        return int(match.group(1))
-
-    return read
-
-
-def _v1_usage(folder: Path) -> Callable[[], int]:
-    return lambda: int((folder / "cpuacct.usage").read_text()) // NS_PER_US
-
-
-def _works(read: Callable[[], int]) -> bool:
     try:
-        read()
-    except (OSError, ValueError):
-        return False
-    return True
+        return linux.job_clock(sys_root, proc_root, os.environ if environ is None else environ)
+    except (OSError, ValueError, IndexError):
+        return own_clock
 
 
-def _stat_busy_us(stat: Path, ticks_per_s: int) -> int:
-    """User + nice + system + irq + softirq; idle, iowait and steal are not this machine's work."""
-    with stat.open() as file:
-        fields = file.readline().split()
-    if fields[:1] != ["cpu"] or len(fields) < 8:
-        raise OSError(f"{stat} does not begin with the machine's cpu times")
-    user, nice, system, _idle, _iowait, irq, softirq = (int(field) for field in fields[1:8])
-    return (user + nice + system + irq + softirq) * US_PER_S // ticks_per_s
+def busy_clock(
+    machine: Machine,
+    sys_root: Path,
+    proc_root: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    platform: str = sys.platform,
+    native: Native | None = None,
+) -> Callable[[], int]:
+    """Open the clock of the busy time that the model charges for: the job's where it owns part of the machine.
+
+    Raises:
+        OSError: If the whole machine's is wanted and cannot be read.
+        ValueError: If what is read is not what the kernel writes.
+    """
+    if machine.cpu_limit is None:
+        return machine_clock(proc_root, platform=platform, native=native)
+    return job_clock(sys_root, proc_root, environ, platform=platform)
 
 
-def _text(path: Path) -> str:
+def own_clock() -> int:
+    """Busy CPU microseconds of this process and of its children that have ended."""
+    times = os.times()
+    return round((times.user + times.system + times.children_user + times.children_system) * US_PER_S)
+
+
+def _native(platform: str) -> Native | None:
+    """The system's own interface; None on a system that is not known or does not have it."""
     try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+        if platform == "darwin":
+            from fitprint.sensors import macos
+
+            return macos.load()
+        if platform == "win32":
+            from fitprint.sensors import windows
+
+            return windows.load()
+    except (ImportError, AttributeError, OSError):
+        return None
+    return None
+
+
+def _ask(native: Native | None, question: Callable[[Native], T], otherwise: T) -> T:
+    """The system's answer; whatever a foreign library raises, the model goes on with less."""
+    if native is None:
+        return otherwise
+    try:
+        return question(native)
+    except Exception:
+        return otherwise
+
+
+def _memory_in_pages() -> int:
+    """Installed memory as POSIX systems tell; 0 where that is unknown."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0

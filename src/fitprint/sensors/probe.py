@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from fitprint.assumption import Assumption
 from fitprint.clock import Clock, SystemClock
-from fitprint.sensors import modelled, nvml, rapl
-from fitprint.sensors.counter import PARTS, Counter
+from fitprint.sensors import accelerators, amdsmi, apple, hwmon, ipmi, modelled, nvml, perf, rapl
+from fitprint.sensors.attribution import HOST_PARTS, shared
+from fitprint.sensors.counter import NODE, PARTS, Counter
 from fitprint.sensors.finding import Absent, Finding, Found
-from fitprint.sensors.machine import busy_clock, read_machine
+from fitprint.sensors.machine import Machine, busy_clock, read_machine
 from fitprint.sensors.share import Shared
+from fitprint.sensors.trace import Recorded, head
 
 
 def load_pynvml() -> Any:
@@ -32,20 +37,44 @@ class Surroundings:
     Attributes:
         sys_root: Normally ``/sys``.
         proc_root: Normally ``/proc``.
-        dev_root: Normally ``/dev``.
         environ: The process environment.
         clock: The clock that modelled counters run on.
         nvml: Returns the NVML module.
+        dev_root: Normally ``/dev``.
+        library: Imports an optional library by its name.
+        platform: ``sys.platform`` and ``platform.machine()``, joined by a dash.
         keep: Takes the raw readings of all counters, to record them.
     """
 
     sys_root: Path = Path("/sys")
     proc_root: Path = Path("/proc")
-    dev_root: Path = Path("/dev")
     environ: Mapping[str, str] | None = None
     clock: Clock = field(default_factory=SystemClock)
     nvml: Callable[[], Any] = load_pynvml
+    dev_root: Path = Path("/dev")
+    library: Callable[[str], Any] = import_module
+    platform: str = field(default_factory=lambda: f"{sys.platform}-{platform.machine()}")
     keep: Callable[[dict[str, Any]], None] | None = None
+
+    @property
+    def machine(self) -> Machine:
+        """What is known of the machine and of this job's part of it, read anew."""
+        return read_machine(self.sys_root, self.proc_root, self.environment(), platform=self.system)
+
+    @property
+    def system(self) -> str:
+        """As ``sys.platform``."""
+        return self.platform.partition("-")[0]
+
+    def optional(self, name: str) -> Any:
+        """A library that is an extra; None where it is not installed or cannot be loaded here."""
+        if name in sys.modules:
+            return sys.modules[name]
+        try:
+            with redirect_stdout(None):
+                return self.library(name)
+        except Exception:  # some print and raise what they like where their driver is missing
+            return None
 
     def environment(self) -> Mapping[str, str]:
         return os.environ if self.environ is None else self.environ
@@ -75,6 +104,62 @@ class Sensors:
             counter.close()
 
 
+Probe = Callable[[Surroundings], list[Finding]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Somewhere joules may come from.
+
+    Attributes:
+        parts: What it can count.
+        alternatives: Ways to read it, the best first; each is tried where those before it found nothing.
+    """
+
+    parts: tuple[str, ...]
+    alternatives: tuple[Probe, ...]
+
+
+def _nvidia(around: Surroundings) -> list[Finding]:
+    return nvml.probe(around.nvml(), around.environment(), around.clock, sys.modules, proc_root=around.proc_root)
+
+
+def _amd(around: Surroundings) -> list[Finding]:
+    library = around.optional("amdsmi")
+    return amdsmi.probe(library, around.environment(), around.clock, sys.modules) if library else []
+
+
+def _apple(around: Surroundings) -> list[Finding]:
+    library = around.optional("zeus_apple_silicon") if around.platform.startswith("darwin") else None
+    return apple.probe(library, around.clock) if library else []
+
+
+# A new way to read something is one line here. A source is asked where one of its parts is wanted and
+# not inside something that is counted already; boards of several makers stand beside each other.
+SOURCES = (
+    Source(("soc", "cpu"), (lambda around: hwmon.probe_soc(around.sys_root, around.clock),)),
+    Source(("cpu", "gpu", "dram", "soc"), (_apple,)),
+    Source(("gpu",), (_nvidia,)),
+    Source(("gpu",), (_amd, lambda around: hwmon.probe_amd_gpu(around.sys_root, around.clock))),
+    Source(("gpu",), (lambda around: hwmon.probe_intel_gpu(around.sys_root),)),
+    Source(
+        (NODE,),
+        (
+            lambda around: ipmi.probe(around.dev_root / "ipmi0", around.clock),
+            lambda around: hwmon.probe_node(around.sys_root, around.clock),
+        ),
+    ),
+    Source(
+        ("cpu", "dram"),
+        (
+            lambda around: rapl.probe(around.sys_root, virtual=around.machine.virtual),
+            lambda around: perf.probe(around.sys_root),
+            lambda around: hwmon.probe_cpu(around.sys_root),
+        ),
+    ),
+)
+
+
 def probe(parts: tuple[str, ...] = PARTS, around: Surroundings | None = None, attribute: str = "auto") -> Sensors:
     """Find a counter for each wanted part: hardware first, the model where there is none.
 
@@ -85,45 +170,113 @@ def probe(parts: tuple[str, ...] = PARTS, around: Surroundings | None = None, at
             where the job owns only a part.
     """
     around = around or Surroundings()
+    wanted = (*parts, NODE)
     findings: list[Finding] = []
-    if "gpu" in parts:
-        findings += nvml.probe(around.nvml(), around.environment(), around.clock, sys.modules)
-    if "cpu" in parts or "dram" in parts:
-        findings += rapl.probe(around.sys_root)
-    kept, dropped = _split(findings, parts)
-    modelled_parts = [part for part in ("cpu", "dram") if part in parts and part not in kept]
-    findings = [_made_up_for(finding, modelled_parts) for finding in findings]
-    findings += [_model(part, around) for part in modelled_parts]
-    for counter in dropped:
-        counter.close()
-    return _collect(findings, parts)
+    for source in SOURCES:
+        if set(source.parts) & set(wanted) - _inside(findings):
+            findings += _wanted(_first_that_finds(source, around), wanted, _inside(findings))
+    if "gpu" in parts and "gpu" not in _inside(findings):
+        findings += _unread_accelerators(findings, around)
+    machine = around.machine
+    missing = [part for part in HOST_PARTS if part in parts and part not in _counted(findings) | _inside(findings)]
+    findings = [_made_up_for(finding, missing) for finding in findings]
+    findings += [_model(part, machine, around) for part in missing]
+    return _collect(_one_node(findings), machine, around, attribute)
 
 
-def _model(part: str, around: Surroundings) -> Finding:
-    machine = read_machine(around.sys_root, around.proc_root)
+def _first_that_finds(source: Source, around: Surroundings) -> list[Finding]:
+    """What the first alternative that has a counter found, and why those before it have none."""
+    findings: list[Finding] = []
+    for alternative in source.alternatives:
+        found = alternative(around)
+        if _counted(found) & set(source.parts):
+            return [_made_up_for(finding, source.parts) for finding in findings] + found
+        findings += [finding for finding in found if not findings or _helps(finding)]
+    return findings
+
+
+def _helps(finding: Finding) -> bool:
+    """Whether it says what could be done; that a further way does not exist either is no news."""
+    return isinstance(finding, Absent) and finding.remedy != ""
+
+
+def _wanted(findings: Sequence[Finding], wanted: Sequence[str], inside: Container[str]) -> list[Finding]:
+    """The findings without counters and reasons of other parts, or of parts that are counted inside something."""
+    kept: list[Finding] = []
+    for finding in findings:
+        if isinstance(finding, Absent):
+            kept += [finding] if finding.part in ("", *wanted) else []
+            continue
+        good = tuple(c for c in finding.counters if c.sensor.part in wanted and c.sensor.part not in inside)
+        for counter in set(finding.counters) - set(good):
+            counter.close()
+        covers = finding.covers if good else ()
+        kept.append(replace(finding, counters=good, covers=covers))
+    return kept
+
+
+def _counters(findings: Sequence[Finding]) -> list[Counter]:
+    return [counter for finding in findings if isinstance(finding, Found) for counter in finding.counters]
+
+
+def _counted(findings: Sequence[Finding]) -> set[str]:
+    return {counter.sensor.part for counter in _counters(findings)}
+
+
+def _inside(findings: Sequence[Finding]) -> set[str]:
+    """Parts that are counted inside something, or are that something."""
+    whole = [finding for finding in findings if isinstance(finding, Found) and finding.covers]
+    return {part for finding in whole for part in finding.covers} | _counted(whole)
+
+
+def _unread_accelerators(findings: Sequence[Finding], around: Surroundings) -> list[Finding]:
+    """Model the accelerators that no source above has spoken for."""
+    taken = {counter.sensor.id for counter in _counters(findings)}
+    if nvml.answered(findings):
+        taken.add(accelerators.NVIDIA)
+    if amdsmi.answered(findings):
+        taken.add(accelerators.AMD)
+    where = (around.sys_root, around.dev_root, around.environment(), around.clock)
+    return accelerators.probe(*where, sys.modules, taken, around.platform)
+
+
+def _model(part: str, machine: Machine, around: Surroundings) -> Finding:
     if part == "dram":
         return modelled.probe_dram(machine, around.clock)
-    return modelled.probe_cpu(machine, around.clock, lambda: busy_clock(machine, around.sys_root, around.proc_root))
+
+    def busy() -> Callable[[], int]:
+        return busy_clock(machine, around.sys_root, around.proc_root, around.environment(), platform=around.system)
+
+    return modelled.probe_cpu(machine, around.clock, busy)
 
 
-def _made_up_for(finding: Finding, modelled_parts: Sequence[str]) -> Finding:
-    """What a model counts is not left out."""
-    if isinstance(finding, Absent) and finding.part in modelled_parts:
+def _made_up_for(finding: Finding, parts: Sequence[str]) -> Finding:
+    """What another source or a model counts is not left out."""
+    if isinstance(finding, Absent) and finding.part in parts:
         return replace(finding, uncounted="")
     return finding
 
 
-def _split(findings: list[Finding], parts: tuple[str, ...]) -> tuple[set[str], list[Counter]]:
-    counters = [counter for finding in findings if isinstance(finding, Found) for counter in finding.counters]
-    kept = {counter.sensor.part for counter in counters if counter.sensor.part in parts}
-    return kept, [counter for counter in counters if counter.sensor.part not in parts]
+def _one_node(findings: Sequence[Finding]) -> list[Finding]:
+    """Sensors of the whole machine contain each other: the first kind that was found is kept."""
+    kinds = [finding for finding in findings if NODE in _counted([finding])]
+    for finding in kinds[1:]:
+        for counter in _counters([finding]):
+            counter.close()
+    return [finding for finding in findings if finding not in kinds[1:]]
 
 
-def _collect(findings: list[Finding], parts: tuple[str, ...]) -> Sensors:
+def _collect(findings: Sequence[Finding], machine: Machine, around: Surroundings, attribute: str) -> Sensors:
     found = [finding for finding in findings if isinstance(finding, Found)]
+    counters = _counters(findings)
+    if around.keep is not None:
+        around.keep(head(counters))
+        counters = [Recorded(counter, around.keep, around.clock) for counter in counters]
+    boards = {name: share for finding in found for name, share in finding.shares.items()}
+    where = {"sys_root": around.sys_root, "proc_root": around.proc_root}
     return Sensors(
-        counters=tuple(c for finding in found for c in finding.counters if c.sensor.part in parts),
-        absent=tuple(finding for finding in findings if isinstance(finding, Absent) and finding.part in ("", *parts)),
+        counters=shared(counters, attribute, boards, machine, clock=around.clock, environ=around.environment(), **where),
+        absent=tuple(finding for finding in findings if isinstance(finding, Absent)),
         assumptions=tuple(row for finding in found for row in finding.assumptions),
         notes=tuple(note for finding in found for note in finding.notes),
     )

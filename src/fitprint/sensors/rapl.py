@@ -41,6 +41,16 @@ _ZONE = re.compile(r"intel-rapl(-mmio)?:\d+")
 _PSYS = re.compile(r"psys(-\d+)?")
 
 
+VIRTUAL = Absent(SOURCE, "the hypervisor shows this virtual machine no zone of its host")
+NO_ZONE = Absent(SOURCE, "no zone under class/powercap", "sudo modprobe intel_rapl_msr")
+# Docker hides what the links under class/powercap lead to (GMS-2023-3981).
+MASKED = Absent(
+    SOURCE,
+    "the zones are masked in this container",
+    "start the container with -v /sys:/host/sys:ro -e FITPRINT_SYS_ROOT=/host/sys",
+)
+
+
 class RaplZone:
     """One zone's ``energy_uj``, kept open: re-reading at offset 0 costs microseconds."""
 
@@ -65,7 +75,7 @@ class RaplZone:
         self._fd = -1
 
 
-def probe(sys_root: Path, sleep: Callable[[float], None] = time.sleep) -> list[Finding]:
+def probe(sys_root: Path, sleep: Callable[[float], None] = time.sleep, *, virtual: bool = False) -> list[Finding]:
     """Find package, DRAM and psys zones under ``<sys_root>/class/powercap``.
 
     ``psys`` contains the packages and is only shown beside them; core and uncore are contained in
@@ -75,14 +85,15 @@ def probe(sys_root: Path, sleep: Callable[[float], None] = time.sleep) -> list[F
     Args:
         sys_root: Normally ``/sys``.
         sleep: Waits some seconds; called once, and only where zones seem to show one counter.
+        virtual: A hypervisor lies below, which shows no zones unless it is told to.
     """
     root = sys_root / "class" / "powercap"
     zones = [path for path in root.glob("intel-rapl*") if _ZONE.fullmatch(path.name)]
     zones.sort(key=lambda path: ("mmio" in path.name, path.name))
     if not zones:
-        return [
-            Absent(SOURCE, "no zone under class/powercap", "on bare metal: modprobe intel_rapl_msr; virtual machines have none")
-        ]
+        return [VIRTUAL if virtual else NO_ZONE]
+    if all(zone.is_symlink() and not zone.exists() for zone in zones):
+        return [MASKED]
     folders: dict[tuple[str, str], Path] = {}
     for zone in zones:
         folders = dict(_countable(zone, root)) | folders

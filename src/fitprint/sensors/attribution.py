@@ -1,0 +1,77 @@
+"""Which counters this job shares with others, and by what its share goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from fitprint.clock import Clock
+from fitprint.sensors.counter import Counter
+from fitprint.sensors.machine import Machine, job_clock, machine_clock
+from fitprint.sensors.modelled import idle_over_dynamic
+from fitprint.sensors.share import CpuShare, Shared
+
+HOST_PARTS = ("cpu", "dram")
+
+
+def shared(
+    counters: Sequence[Counter],
+    attribute: str,
+    boards: Mapping[str, Callable[[], float]],
+    machine: Machine,
+    *,
+    clock: Clock,
+    sys_root: Path,
+    proc_root: Path,
+    environ: Mapping[str, str],
+) -> tuple[Counter | Shared, ...]:
+    """Put a share around each counter of a device that this job owns only a part of.
+
+    A modelled part is its share already, and the whole machine's power is nobody's.
+
+    Args:
+        counters: What was found.
+        attribute: ``all``, ``share`` or ``auto``.
+        boards: By sensor id, this job's share of a board that others use too.
+        machine: The machine and this job's part of it.
+        clock: Wall time.
+        sys_root: Normally ``/sys``.
+        proc_root: Normally ``/proc``.
+        environ: The process environment (SLURM).
+    """
+    if attribute == "all":
+        return tuple(counters)
+    host = attribute == "share" or machine.owned_share < 1
+
+    def cpu_share() -> CpuShare:
+        return CpuShare(
+            own_us=job_clock(sys_root, proc_root, environ),
+            all_us=machine_clock(proc_root),
+            own_threads=machine.owned_threads,
+            all_threads=machine.threads,
+            rho=idle_over_dynamic(machine),
+            clock=clock,
+        )
+
+    def put(counter: Counter) -> Counter | Shared:
+        sensor = counter.sensor
+        if sensor.id in boards:
+            return Shared(counter, boards[sensor.id], "its use of the board")
+        if not host or sensor.role != "counted" or sensor.method == "modelled" or sensor.part not in HOST_PARTS:
+            return counter
+        if sensor.part == "dram":
+            memory = memory_share(machine)
+            return Shared(counter, lambda: memory, "memory")
+        try:
+            return Shared(counter, cpu_share(), "CPU time")
+        except (OSError, ValueError):  # without the machine's CPU time the reserved threads are all that is known
+            return Shared(counter, lambda: machine.owned_share, "threads")
+
+    return tuple(put(counter) for counter in counters)
+
+
+def memory_share(machine: Machine) -> float:
+    """Share of the memory that this job may use; that of its threads where nothing limits it."""
+    if machine.memory_limit_gb is None or machine.memory_gb <= 0:
+        return machine.owned_share
+    return min(1.0, machine.memory_limit_gb / machine.memory_gb)
