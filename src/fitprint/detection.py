@@ -7,8 +7,11 @@ from typing import Any
 
 from fitprint.carbon.factors import Factors
 from fitprint.config import Config, resolve
+from fitprint.meter import Meter
 from fitprint.sensors.probe import Sensors, Surroundings, probe
 from fitprint.units import significant
+
+SHOWN = ("id", "part", "method", "role", "source")
 
 
 @dataclass(frozen=True)
@@ -16,24 +19,33 @@ class Detection:
     """The answer of ``detect``.
 
     Attributes:
-        found: Sensors that would be read: id, part, method, source.
+        found: Sensors that would be read: id, part, method, role (``counted``, ``share`` of a device whose
+            ``gross`` is shown beside it, ``node`` for the whole machine's power), source.
         absent: What was looked for in vain: source, reason, remedy.
+        notes: What a reader of the result has to know: what is not counted, modelled or shared.
         factors: Region, intensity, PUE and node factor with their sources.
     """
 
     found: tuple[dict[str, Any], ...]
     absent: tuple[dict[str, str], ...]
+    notes: tuple[str, ...]
     factors: tuple[dict[str, Any], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"found": list(self.found), "absent": list(self.absent), "factors": list(self.factors)}
+        return {
+            "found": list(self.found),
+            "absent": list(self.absent),
+            "notes": list(self.notes),
+            "factors": list(self.factors),
+        }
 
     def __str__(self) -> str:
         lines = ["sensors"]
-        lines += [f"  {row['part']:<5} {row['method']:<10} {row['id']}  ({row['source']})" for row in self.found]
+        lines += [f"  {row['part']:<5} {_obtained(row):<16} {row['id']}  ({row['source']})" for row in self.found]
         for row in self.absent:
-            lines += [f"  -     absent     {row['source']}: {row['reason']}"]
-            lines += [f"                   remedy: {row['remedy']}"] if row["remedy"] else []
+            lines += [f"  -     {'absent':<16} {row['source']}: {row['reason']}"]
+            lines += [f"{'':<25}remedy: {row['remedy']}"] if row["remedy"] else []
+        lines += [f"  note: {note}" for note in self.notes]
         lines += ["carbon"]
         lines += [f"  {row['name']:<12} {_value(row)}  ({row['source']}; {row['basis']})" for row in self.factors]
         return "\n".join(lines)
@@ -50,14 +62,18 @@ def detect(config: Config | None = None, around: Surroundings | None = None) -> 
     around = around or settings.surroundings()
     sensors: Sensors = probe(settings.parts, around, settings.attribute)
     factors: Factors = settings.factors(around.environment())
+    rows = [{name: getattr(sensor, name) for name in SHOWN} for sensor in Meter(sensors.counters).sensors]
     sensors.close()
     return Detection(
-        tuple(
-            {"id": c.sensor.id, "part": c.sensor.part, "method": c.sensor.method, "source": c.sensor.source} for c in sensors.whole
-        ),
+        tuple(rows),
         tuple({"source": a.source, "reason": a.reason, "remedy": a.remedy} for a in sensors.absent),
+        tuple(f"NOT COUNTED: {name}" for name in sensors.uncounted) + sensors.notes,
         tuple(row.to_dict() for row in factors.assumptions()),
     )
+
+
+def _obtained(row: dict[str, Any]) -> str:
+    return row["method"] if row["role"] == "counted" else f"{row['method']}, {row['role']}"
 
 
 def _value(row: dict[str, Any]) -> str:
