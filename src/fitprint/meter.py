@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from fitprint.clock import NS_PER_S, Clock, SystemClock
@@ -19,6 +19,10 @@ GAUGE_PERIOD_S = 1.0
 NOT_STARTED = -1
 # The two clocks that tell a suspend are read one after the other: less than this is no suspend.
 SUSPEND_NS = NS_PER_S
+# How long a boundary waits, once, for another thread that hangs in a driver.
+PATIENCE_S = 0.2
+# How long closing waits for a keeper that is in the middle of a tick.
+LAST_TICK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Meter:
         self._lock = threading.RLock()
         self._latest: Snapshot | None = None
         self._reading = False
+        self._stuck = False
         self._stop = threading.Event()
         self._keeper: threading.Thread | None = None
         self._pid = NOT_STARTED
@@ -115,7 +120,10 @@ class Meter:
         Args:
             fresh: False lets a counter with a ``min_interval_s`` answer with a younger reading.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=0 if self._stuck else PATIENCE_S):
+            return self._without_reading()
+        try:
+            self._stuck = False
             if self._reading and self._latest is not None:  # a signal handler asks in the middle of a reading
                 return self._latest
             self._reading = True
@@ -124,6 +132,19 @@ class Meter:
             finally:
                 self._reading = False
             return self._latest
+        finally:
+            self._lock.release()
+
+    @property
+    def latest(self) -> Snapshot | None:
+        """The snapshot that was taken last, by whatever thread; None before the first."""
+        return self._latest
+
+    def _without_reading(self) -> Snapshot:
+        """Another thread hangs in a driver: time goes on, what was counted meanwhile comes with the next reading."""
+        self._stuck = True
+        latest = self._latest or Snapshot(0, (0,) * len(self._sensors), (0,) * len(self._sensors))
+        return replace(latest, time_ns=self._clock.monotonic_ns())
 
     def _read(self, *, fresh: bool) -> Snapshot:
         now_ns = self._clock.monotonic_ns()
@@ -168,13 +189,17 @@ class Meter:
             return
         self._stop.set()
         if self._keeper is not None and self._keeper is not threading.current_thread():
-            self._keeper.join(timeout=2.0)
-        with self._lock:
-            for counter in self._counters:
-                try:
-                    counter.close()
-                except Exception:  # the others have to be given back too
-                    logger().debug("%s could not be closed", counter.sensor.id, exc_info=True)
+            self._keeper.join(timeout=LAST_TICK_S)
+        if self._lock.acquire(timeout=PATIENCE_S):  # who hangs in a driver keeps its handles
+            self._give_back()
+            self._lock.release()
+
+    def _give_back(self) -> None:
+        for counter in self._counters:
+            try:
+                counter.close()
+            except Exception:  # the others have to be given back too
+                logger().debug("%s could not be closed", counter.sensor.id, exc_info=True)
 
     def _keep(self) -> None:
         while not self._stop.wait(self.period_s):

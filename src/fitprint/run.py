@@ -358,9 +358,10 @@ class Run:
         Nothing is booked: if the program has abandoned the run, its last event was its end.
         """
         with self._lock:
-            if self._status == "running" and not self._awaits_state:
+            latest = self._meter.latest  # reading again could hang in a driver while training waits for the lock
+            if latest is not None and latest.time_ns >= self._last.time_ns and self._status == "running" and not self._awaits_state:
                 self._open_record()
-                self._emit("progress", self._progress(self._meter.between(self._last, self._meter.snapshot(fresh=False))))
+                self._emit("progress", self._progress(self._meter.between(self._last, latest)))
 
     def _stretch(self, unbooked: Energy | None = None) -> Stretch:
         account = self._account
