@@ -5,11 +5,14 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
 from fitprint.clock import NS_PER_S
 from fitprint.sensors.counter import Method, Role, Sensor
+from fitprint.sensors.trace import Recorded as Recorded
+from fitprint.sensors.trace import Trace as Trace
 
 
 class FakeClock:
@@ -185,6 +188,25 @@ class FakeDriver:
     def lose(self, board: int = 0, *, lost: bool = True) -> None:
         """Let a board answer that it is lost, or answer again."""
         self._lib.fake_nvml_lose(board, int(lost))
+
+    def reset(self, board: int = 0) -> None:
+        """Let a board's counter begin again at 0, as when the driver is loaded anew."""
+        self._lib.fake_nvml_reset(board)
+
+    def freeze(self, board: int = 0, *, frozen: bool = True) -> None:
+        """Let a board's counter stand still while power is drawn, or show all that was drawn again."""
+        self._lib.fake_nvml_freeze(board, int(frozen))
+
+    def cut(self, slices: Sequence[int], board: int = 0) -> list[str]:
+        """Cut a board into MIG devices of so many of its 7 compute slices; returns their UUIDs, in order."""
+        numbers = [self._lib.fake_nvml_add_part(board, count) for count in slices]
+        return [f"MIG-{0xB0 + number:08x}-0000-0000-0000-000000000000" for number in numbers]
+
+    def set_processes(self, percent: Mapping[int, int | None], board: int = 0) -> None:
+        """Let these processes compute on a board and keep it busy so many percent of the time; None: the driver cannot tell."""
+        self._lib.fake_nvml_clear_processes(board)
+        for pid, busy in percent.items():
+            self._lib.fake_nvml_add_process(board, pid, -1 if busy is None else busy)
 
     def joules(self, board: int = 0) -> float:
         """The exact truth now."""

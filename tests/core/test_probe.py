@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fitprint.sensors.probe import Sensors, Surroundings, probe
-from fitprint.testing import FakeClock, FakePowercap
+from fitprint.sensors.finding import Found
+from fitprint.sensors.probe import Sensors, Source, Surroundings, probe
+from fitprint.testing import FakeClock, FakePowercap, ScriptedCounter
 
 CPUINFO = "processor\t: 0\nmodel name\t: Intel(R) Core(TM) i7-8700K CPU @ 3.70GHz\n"
 ENERGY_UNSUPPORTED = "no energy counter"
@@ -155,3 +156,57 @@ def test_only_visible_boards_are_counted(look):
     hidden = look(boards, {"CUDA_VISIBLE_DEVICES": ""}, parts=("gpu",))
     assert hidden.counters == ()
     assert "CUDA_VISIBLE_DEVICES" in hidden.absent[0].reason
+
+
+class Part(ScriptedCounter):
+    """A counter that knows whether it was closed."""
+
+    closed = False
+
+    def close(self):
+        self.closed = True
+
+
+def found(clock, sensor_id, part, covers=()):
+    return Found((Part(clock, part=part, sensor_id=sensor_id),), covers=covers)
+
+
+@pytest.fixture
+def machine_of(look, monkeypatch):
+    """Probes a machine on which the first two sources find what the test says."""
+
+    def run(*of_each_source, parts=("gpu", "cpu", "dram", "soc")):
+        sources = tuple(Source(("gpu", "cpu", "dram", "soc"), (lambda around, f=f: list(f),)) for f in of_each_source)
+        monkeypatch.setattr("fitprint.sensors.probe.SOURCES", sources)
+        return look(parts=parts)
+
+    return run
+
+
+@pytest.mark.parametrize("module_first", [True, False])
+def test_what_is_counted_inside_something_is_not_counted_beside_it(clock, machine_of, module_first):
+    board = [found(clock, "gpu:GPU-0", "gpu")]
+    module = [found(clock, "soc:jetson", "soc", covers=("cpu", "gpu", "dram"))]
+    sensors = machine_of(*([module, board] if module_first else [board, module]))
+    assert ids(sensors) == ["soc:jetson"]
+    assert board[0].counters[0].closed or module_first, "what is open is given back, and nothing is asked in vain"
+
+
+@pytest.mark.parametrize("grace_first", [True, False])
+def test_a_module_total_takes_the_place_of_the_socket_inside_it(clock, machine_of, grace_first):
+    grace = [found(clock, "cpu:package-0", "cpu", covers=("dram",))]
+    hopper = [found(clock, f"gpu:GPU-{i}", "gpu", covers=("cpu", "dram")) for i in range(2)]
+    assert ids(machine_of(*([grace, hopper] if grace_first else [hopper, grace]))) == ["gpu:GPU-0", "gpu:GPU-1"]
+
+
+def test_a_whole_that_is_not_wanted_hides_none_of_its_parts(clock, machine_of):
+    module = [found(clock, "soc:jetson", "soc", covers=("cpu", "gpu", "dram"))]
+    board = [found(clock, "gpu:GPU-0", "gpu")]
+    assert ids(machine_of(module, board, parts=("gpu",))) == ["gpu:GPU-0"]
+
+
+def test_of_several_sensors_of_the_whole_machine_the_first_is_kept(clock, machine_of):
+    nodes = [Found((Part(clock, part="node", role="node", sensor_id=f"node:{name}"),)) for name in ("bmc", "psys")]
+    sensors = machine_of(nodes[:1], nodes[1:])
+    assert [c.sensor.id for c in sensors.counters if c.sensor.role == "node"] == ["node:bmc"]
+    assert nodes[1].counters[0].closed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -175,6 +175,7 @@ def probe(parts: tuple[str, ...] = PARTS, around: Surroundings | None = None, at
     for source in SOURCES:
         if set(source.parts) & set(wanted) - _inside(findings):
             findings += _wanted(_first_that_finds(source, around), wanted, _inside(findings))
+    findings = _outermost(findings)
     if "gpu" in parts and "gpu" not in _inside(findings):
         findings += _unread_accelerators(findings, around)
     machine = around.machine
@@ -201,18 +202,32 @@ def _helps(finding: Finding) -> bool:
 
 
 def _wanted(findings: Sequence[Finding], wanted: Sequence[str], inside: Container[str]) -> list[Finding]:
-    """The findings without counters and reasons of other parts, or of parts that are counted inside something."""
-    kept: list[Finding] = []
-    for finding in findings:
-        if isinstance(finding, Absent):
-            kept += [finding] if finding.part in ("", *wanted) else []
-            continue
-        good = tuple(c for c in finding.counters if c.sensor.part in wanted and c.sensor.part not in inside)
-        for counter in set(finding.counters) - set(good):
+    """The findings without reasons and counters of other parts, or of parts that are counted inside something."""
+    about = [finding for finding in findings if isinstance(finding, Found) or finding.part in ("", *wanted)]
+    unwanted = [part for part in (*PARTS, NODE) if part not in wanted or part in inside]
+    return [_without(finding, unwanted) for finding in about]
+
+
+def _without(finding: Finding, parts: Collection[str]) -> Finding:
+    """The finding with its counters of these parts closed and left out."""
+    if isinstance(finding, Absent):
+        return finding
+    good = tuple(counter for counter in finding.counters if counter.sensor.part not in parts)
+    for counter in finding.counters:
+        if counter not in good:
             counter.close()
-        covers = finding.covers if good else ()
-        kept.append(replace(finding, counters=good, covers=covers))
-    return kept
+    return replace(finding, counters=good, covers=finding.covers if good else ())
+
+
+def _outermost(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings without counters of parts that another one counts inside itself."""
+    return [
+        _without(finding, {part for other in findings if other is not finding for part in _covers(other)}) for finding in findings
+    ]
+
+
+def _covers(finding: Finding) -> tuple[str, ...]:
+    return finding.covers if isinstance(finding, Found) else ()
 
 
 def _counters(findings: Sequence[Finding]) -> list[Counter]:
