@@ -33,6 +33,7 @@ FLOORS = [
     {"run"},
     {"tracker", "detection", "live", "recording"},
     {"series", "command", "decorator", "doctor"},
+    {"commands"},
     {"cli"},
 ]
 FRAMEWORKS = {"torch", "lightning", "pytorch_lightning", "keras", "tensorflow", "jax", "transformers", "tensorboard"}

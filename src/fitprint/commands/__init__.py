@@ -1,0 +1,1 @@
+"""The subcommands, one module each: ``add`` puts its parser among the others."""

@@ -1,0 +1,35 @@
+"""``fitprint run``: measures any command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from fitprint.command import run_command
+from fitprint.config import Config
+
+TEXTS = ("region", "budget", "project", "name", "ledger")
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand's parser."""
+    parser = commands.add_parser("run", help="measure any command: fitprint run [options] -- CMD...")
+    for option in TEXTS:
+        parser.add_argument(f"--{option}", help=f"as the option {option} of a run")
+    parser.add_argument("--pue", type=float, help="facility power over IT power")
+    parser.add_argument("--intensity", type=float, help="g CO2e per kWh")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="keep the raw readings of all counters as JSON lines")
+    parser.add_argument("--quiet", action="store_true", help="no live line on the terminal")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- CMD...", help="the command and its arguments")
+    parser.set_defaults(command=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    if not words:
+        print("fitprint: run needs a command, for example: fitprint run --region FR -- python train.py", file=sys.stderr)
+        return 2
+    config = Config(**{name: getattr(options, name) for name in (*TEXTS, "pue", "intensity")})
+    return run_command(words, config, record=options.record, quiet=options.quiet)

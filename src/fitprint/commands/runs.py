@@ -1,0 +1,48 @@
+"""``fitprint runs``: the recorded runs, those that died included."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from fitprint.commands.printing import print_table
+from fitprint.ledger.store import Ledger
+from fitprint.units import format_co2e, format_duration, format_energy
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand's parser."""
+    parser = commands.add_parser("runs", help="list the recorded runs, those that died included")
+    parser.add_argument("--ledger", help="the ledger's file; fitprint.db in this folder by default")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(command=_runs)
+
+
+def _runs(options: argparse.Namespace) -> int:
+    ledger = Ledger(options.ledger)
+    rows = ledger.runs()
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    if not rows:
+        print(f"no runs in {ledger.path}{'' if ledger.path.is_file() else ' (there is no such file)'}", file=sys.stderr)
+        return 0
+    head = ("run", "project", "name", "status", "started (UTC)", "time", "energy", "CO2e", "epochs")
+    print_table(head, [_run_cells(row) for row in rows])
+    return 0
+
+
+def _run_cells(row: dict[str, Any]) -> list[str]:
+    return [
+        row["run_id"],
+        row["project"] or "",
+        row["name"] or "",
+        row["status"] or "",
+        (row["started_at"] or "")[:19].replace("T", " "),
+        format_duration(row["duration_s"] or 0.0),
+        format_energy(row["energy_j"]),
+        format_co2e(row["co2e_g"]),
+        str(row["epochs"]),
+    ]
