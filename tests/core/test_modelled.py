@@ -306,3 +306,9 @@ def test_an_accelerator_is_found_with_and_without_its_vendors_name(name):
 
 def test_an_accelerator_that_is_in_no_table_is_not_modelled():
     assert model_accelerator("gpu:x", "GRID V9-8Q", FakeClock()) is None
+
+
+@pytest.mark.parametrize(("of", "at_wall"), [(machine(), False), (VIRTUAL, True)])
+def test_figures_of_whole_servers_are_marked_as_containing_the_rest_of_the_machine(of, at_wall):
+    found = probe_cpu(of, FakeClock(), lambda: lambda: 0)
+    assert found.counters[0].sensor.at_wall is at_wall

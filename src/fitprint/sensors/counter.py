@@ -44,6 +44,7 @@ class Sensor:
         source: Where readings come from, for people.
         tick_s: How often the counter is brought up to date: what a window's ends may be off by.
         role: ``counted`` or ``share`` of a device, which are in the run; ``gross`` or ``node``, shown beside it.
+        at_wall: The figures contain the rest of the machine already: no node factor applies.
         bias: Sensors that name the same bias err together; of those that name none, the modelled ones do.
     """
 
@@ -57,6 +58,7 @@ class Sensor:
     tick_s: float = 0.0
     role: Role = "counted"
     bias: str = ""
+    at_wall: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from fitprint.assumption import Assumption
 from fitprint.clock import NS_PER_S, Clock
@@ -81,8 +82,10 @@ def probe_cpu(machine: Machine, clock: Clock, busy: Callable[[], Callable[[], in
         return Absent("modelled CPU", f"busy CPU time cannot be read ({error})", uncounted="the CPU")
     idle_w, full_w, rows, width = _cpu_power(machine)
     part = "" if machine.cpu_limit is None else f", {machine.owned_threads:g} of {machine.threads} threads"
+    sensor = _sensor("cpu:modelled", "cpu", width, f"model from {rows[-1].source}{part}")
     counter = ModelledCounter(
-        _sensor("cpu:modelled", "cpu", width, f"model from {rows[-1].source}{part}"),
+        # The figures per virtual thread were measured on whole servers.
+        replace(sensor, at_wall=machine.virtual),
         idle_w=idle_w * machine.owned_share,
         busy_w=(full_w - idle_w) / machine.threads,
         threads=machine.threads,
