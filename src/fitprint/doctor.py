@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import platform
 import statistics
 from collections.abc import Sequence
@@ -12,8 +13,6 @@ from typing import Any
 from fitprint.clock import NS_PER_S
 from fitprint.config import Config, resolve
 from fitprint.detection import detect
-from fitprint.errors import SensorError
-from fitprint.sensors.machine import read_machine
 from fitprint.sensors.probe import Surroundings, probe
 from fitprint.sensors.trace import Recorded, head
 
@@ -51,15 +50,25 @@ def examine(
         _read_for(dense_s, DENSE_PERIOD_S, counters, around)
     finally:
         sensors.close()
-    return {
+    report = {
         "schema": SCHEMA,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "machine": dataclasses.asdict(read_machine(around.sys_root, around.proc_root)),
+        "machine": dataclasses.asdict(around.machine),
         "detection": detect(config, around).to_dict(),
         "sensors": [_behaviour(counter.sensor.id, readings) for counter in counters],
         "trace": [head(counters), *readings],
     }
+    return _without_folders(report, around)
+
+
+def _without_folders(report: dict[str, Any], around: Surroundings) -> dict[str, Any]:
+    """The report with the folders that stand for /sys and /proc called so: reasons and remedies name files."""
+    text = json.dumps(report)
+    for folder, name in ((around.sys_root, "/sys"), (around.proc_root, "/proc")):
+        text = text.replace(json.dumps(str(folder))[1:-1], name)
+    plain: dict[str, Any] = json.loads(text)
+    return plain
 
 
 def _read_for(seconds: float, period_s: float, counters: Sequence[Recorded], around: Surroundings) -> None:
@@ -68,7 +77,7 @@ def _read_for(seconds: float, period_s: float, counters: Sequence[Recorded], aro
         for counter in counters:
             try:
                 counter.read()
-            except (SensorError, OSError, ValueError):  # kept in the trace with its reason
+            except Exception:  # kept in the trace with its reason, whatever it was
                 continue
         around.clock.sleep(period_s)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fitprint.sensors.linux import ProcessTree
+from fitprint.sensors.linux import Cgroups, ProcessTree
 from fitprint.sensors.machine import Machine, busy_clock, job_clock, machine_clock, own_clock, read_machine
 
 NAME = "AMD EPYC 7763 64-Core Processor"
@@ -468,3 +468,9 @@ def test_the_real_tree_counts_a_child_that_works_and_keeps_it_when_it_is_gone():
     child.communicate(b"\n", timeout=20)
     assert living - before >= 150_000
     assert tree() >= living
+
+
+def test_where_only_sys_is_another_the_cgroups_are_still_this_processs_own(tmp_path):
+    """As in a container that was given its host's /sys to read the zones there."""
+    assert Cgroups.of_this_process(tmp_path, Path("/proc"), {}).mount == Path("/sys/fs/cgroup")
+    assert Cgroups.of_this_process(tmp_path, tmp_path / "proc", {}).mount == tmp_path / "fs" / "cgroup"

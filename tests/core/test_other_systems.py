@@ -288,7 +288,7 @@ NEITHER = {module: f"{names} {NOT_ON_MACOS[module]}" for module, names in NOT_ON
 MODULES_NOT_ON_WINDOWS = ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "readline", "crypt", "nis")
 SYSTEMS = {"darwin": (NOT_ON_MACOS, ()), "win32": (NEITHER, MODULES_NOT_ON_WINDOWS)}
 PREPARE = """
-import argparse, ctypes, importlib.metadata, json, logging, os, random, shutil, signal, sqlite3, subprocess, sys, tempfile
+import argparse, ctypes, zoneinfo, importlib.metadata, json, logging, os, random, shutil, signal, sqlite3, subprocess, sys, tempfile
 import threading, time, uuid
 import platformdirs, pynvml, rich.console, rich.table
 platform, names, modules = json.loads(sys.argv.pop())

@@ -11,7 +11,7 @@ from typing import Any
 from fitprint.commands.printing import print_table
 from fitprint.config import Config
 from fitprint.detection import detect
-from fitprint.doctor import examine
+from fitprint.doctor import CALM_S, DENSE_S, examine
 from fitprint.errors import FitprintError
 from fitprint.units import significant
 
@@ -41,18 +41,19 @@ def _detect(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    print("reading all sensors for 20 s", file=sys.stderr)
-    report = examine(Config(region=options.region))
     try:
-        options.doctor.write_text(json.dumps(report, indent=1), encoding="utf-8")
+        file = options.doctor.open("w", encoding="utf-8")
     except OSError as error:
         raise FitprintError(f"cannot write {str(options.doctor)!r}: {error.strerror or error}. Name another file.") from error
+    print(f"reading all sensors for {CALM_S + DENSE_S:g} s", file=sys.stderr)
+    with file:
+        report = examine(Config(region=options.region))
+        json.dump(report, file, indent=1)
     if options.json:
         print(json.dumps({key: value for key, value in report.items() if key != "trace"}, indent=2))
         return 0
-    print_table(
-        ("sensor", "readings", "failed", "call p50", "call p99", "period"), [_behaviour_cells(row) for row in report["sensors"]]
-    )
+    head = ("sensor", "readings", "failed", "call p50", "call p99", "period")
+    print_table(head, [_behaviour_cells(row) for row in report["sensors"]])
     print(f"{options.doctor} holds all of it: no host name, no user name, no path.")
     return 0
 

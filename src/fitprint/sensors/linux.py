@@ -12,6 +12,7 @@ from typing import Self
 from fitprint.sensors.machine import BYTES_PER_GB, US_PER_S, CpuIdentity, Machine
 
 NS_PER_US = 1_000
+OWN_SYS, OWN_PROC = Path("/sys"), Path("/proc")
 _UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes a huge number where there is no limit
 _BYTES_PER_SLURM_MB = 1 << 20
 # OpenMP binds the main thread alone to its first place when a library that uses it is loaded.
@@ -86,7 +87,8 @@ class Cgroups:
     Attributes:
         mount: Normally ``/sys/fs/cgroup``.
         lines: Of ``/proc/self/cgroup``: number, controllers and path.
-        slurm_job: The one that SLURM made for this job: ``.../uid_1000/job_7`` (v1), ``.../slurmstepd.scope/job_7`` (v2).
+        slurm_job: The one that SLURM made for this job: ``.../uid_1000/job_7`` (v1), ``.../slurmstepd.scope/job_7`` (v2),
+            or, from SLURM 26.05 on, ``.../slurmstepd.scope/<SLUID>``.
     """
 
     mount: Path
@@ -96,9 +98,11 @@ class Cgroups:
     @classmethod
     def of_this_process(cls, sys_root: Path, proc_root: Path, environ: Mapping[str, str]) -> Self:
         split = (line.split(":", 2) for line in _text(proc_root / "self" / "cgroup").splitlines())
-        every = cls(sys_root / "fs" / "cgroup", tuple(fields for fields in split if len(fields) == 3))
-        name = f"job_{environ.get('SLURM_JOB_ID') or 'none'}"
-        return replace(every, slurm_job=next((path for path in every.paths() if path.name == name), None))
+        # Where only /sys is another (a host's, in a container) the cgroups are still this process's own.
+        mount = (OWN_SYS if proc_root == OWN_PROC else sys_root) / "fs" / "cgroup"
+        every = cls(mount, tuple(fields for fields in split if len(fields) == 3))
+        job = environ.get("SLURM_JOB_ID")
+        return replace(every, slurm_job=next((path for path in every.paths() if _is_job(path, job)), None) if job else None)
 
     def paths(self) -> list[PurePosixPath]:
         """Those whose limits are the job's, the innermost first, ``/`` last; a SLURM job's steps and tasks share the job."""
@@ -128,6 +132,11 @@ class Cgroups:
         folders = [folder for path in self.paths() for folder in self.folders("memory", path)]
         texts = [_text(folder / name).strip() for folder in folders for name in ("memory.max", "memory.limit_in_bytes")]
         return [int(text) for text in texts if text.isdecimal()]
+
+
+def _is_job(path: PurePosixPath, job: str) -> bool:
+    by_sluid = path.parent.name.endswith("slurmstepd.scope") and not path.name.startswith("job_")
+    return by_sluid or path.name == f"job_{job}"
 
 
 class ProcessTree:

@@ -231,7 +231,7 @@ def bare_cpu_name(cpu_name: str) -> str:
     text = re.sub(r"^\d+(?:st|nd|rd|th) Gen ", "", text)
     text = re.sub(r"\s+(?:with|w/) .*$|\s*@.*$", "", text)
     text = re.sub(r"\b(?:CPU|Processor|(?:\d+|Dual|Quad|Six|Eight|Twelve|Sixteen)-Cores?)(?=\s|$)", "", text)
-    return " ".join(text.split())
+    return re.sub(r" 0$", "", " ".join(text.split()))  # the first E5 give themselves a version: "E5-2670 0"
 
 
 def _figure(name: str) -> Mapping[str, str]:

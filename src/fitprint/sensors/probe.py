@@ -104,6 +104,7 @@ class Sensors:
             counter.close()
 
 
+X86 = ("-x86_64", "-i686", "-amd64")
 Probe = Callable[[Surroundings], list[Finding]]
 
 
@@ -134,6 +135,12 @@ def _apple(around: Surroundings) -> list[Finding]:
     return apple.probe(library, around.clock) if library else []
 
 
+def _powercap(around: Surroundings) -> list[Finding]:
+    if around.system != "linux":
+        return []
+    return rapl.probe(around.sys_root, virtual=around.machine.virtual, x86=around.platform.endswith(X86))
+
+
 # A new way to read something is one line here. A source is asked where one of its parts is wanted and
 # not inside something that is counted already; boards of several makers stand beside each other.
 SOURCES = (
@@ -152,7 +159,7 @@ SOURCES = (
     Source(
         ("cpu", "dram"),
         (
-            lambda around: rapl.probe(around.sys_root, virtual=around.machine.virtual),
+            _powercap,
             lambda around: perf.probe(around.sys_root),
             lambda around: hwmon.probe_cpu(around.sys_root),
         ),

@@ -43,6 +43,7 @@ _PSYS = re.compile(r"psys(-\d+)?")
 
 VIRTUAL = Absent(SOURCE, "the hypervisor shows this virtual machine no zone of its host")
 NO_ZONE = Absent(SOURCE, "no zone under class/powercap", "sudo modprobe intel_rapl_msr")
+OTHER_CPU = Absent(SOURCE, "only processors of Intel and AMD have it")
 # Docker hides what the links under class/powercap lead to (GMS-2023-3981).
 MASKED = Absent(
     SOURCE,
@@ -75,7 +76,7 @@ class RaplZone:
         self._fd = -1
 
 
-def probe(sys_root: Path, sleep: Callable[[float], None] = time.sleep, *, virtual: bool = False) -> list[Finding]:
+def probe(sys_root: Path, sleep: Callable[[float], None] = time.sleep, *, virtual: bool = False, x86: bool = True) -> list[Finding]:
     """Find package, DRAM and psys zones under ``<sys_root>/class/powercap``.
 
     ``psys`` contains the packages and is only shown beside them; core and uncore are contained in
@@ -86,12 +87,13 @@ def probe(sys_root: Path, sleep: Callable[[float], None] = time.sleep, *, virtua
         sys_root: Normally ``/sys``.
         sleep: Waits some seconds; called once, and only where zones seem to show one counter.
         virtual: A hypervisor lies below, which shows no zones unless it is told to.
+        x86: The processor is Intel's or AMD's; others have no such counters.
     """
     root = sys_root / "class" / "powercap"
     zones = [path for path in root.glob("intel-rapl*") if _ZONE.fullmatch(path.name)]
     zones.sort(key=lambda path: ("mmio" in path.name, path.name))
     if not zones:
-        return [VIRTUAL if virtual else NO_ZONE]
+        return [VIRTUAL if virtual else NO_ZONE if x86 else OTHER_CPU]
     if all(zone.is_symlink() and not zone.exists() for zone in zones):
         return [MASKED]
     folders: dict[tuple[str, str], Path] = {}
