@@ -112,11 +112,10 @@ def test_a_long_epoch_over_a_counter_that_wraps_every_two_seconds_is_the_writers
     for zone, name in (("intel-rapl:0", "package-0"), ("intel-rapl:2", "psys")):
         tree.add_zone(zone, name)
     config = Config(parts=["cpu"], sys_root=str(tmp_path / "sys"), ledger="off", region="FR")
-    with Kernel(tree, {"intel-rapl:0": 100.0}) as kernel, Tracker(config=config) as tracker:
-        with tracker.epoch(0):
-            before_j = kernel.written_j
-            time.sleep(14.0)
-            after_j = kernel.written_j
+    with Kernel(tree, {"intel-rapl:0": 100.0}) as kernel, Tracker(config=config) as tracker, tracker.epoch(0):
+        before_j = kernel.written_j
+        time.sleep(14.0)
+        after_j = kernel.written_j
     assert after_j - before_j > 6 * 200, "the counter wrapped six times"
     assert tracker.footprint.epochs[0].energy_j == pytest.approx(after_j - before_j, rel=0.01)
     assert tracker.footprint.node_energy_j == pytest.approx(4 * tracker.footprint.energy_j, rel=0.02)

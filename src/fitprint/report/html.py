@@ -74,8 +74,7 @@ def _metric(value: float | None) -> str:
 
 def _sensors(footprint: Footprint) -> str:
     rows = [
-        [str(s["id"]), str(s["part"]), _obtained(s), format_energy(s.get("energy_j")), str(s["source"])]
-        for s in footprint.sensors
+        [str(s["id"]), str(s["part"]), _obtained(s), format_energy(s.get("energy_j")), str(s["source"])] for s in footprint.sensors
     ]
     return "<h2>Sensors</h2>" + _table(["sensor", "part", "method", "energy", "source"], rows)
 
