@@ -1,11 +1,14 @@
 # Every target sets itself up in .venv; the only things needed are Python 3.11-3.13 with venv, and make.
 #   PYTHON       the interpreter (python3 by default)
 #   TORCH_INDEX  a package index for torch alone, for example one with CPU builds
+#   BENCH        tables of `make bench` and its options, for example BENCH="costs coverage --markdown tables.md"
 
 PYTHON ?= python3
 FRAMEWORK ?= lightning
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+# What `make bench` compares with, each in an environment of its own.
+PEERS := zeus==0.16.0 codecarbon==3.3.2 carbontracker==2.4.7
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
 .PHONY: help demo test lint bench clean
@@ -26,8 +29,8 @@ lint: .venv/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/.test
-	$(BIN)/python tests/benchmarks/costs.py
+bench: .venv/.test .venv/.peers
+	KERAS_BACKEND=torch PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
@@ -55,4 +58,11 @@ clean:
 
 .venv/.test: .venv/.demo .venv/.lint
 	$(PIP) --group test
+	@touch $@
+
+.venv/.peers: .venv/.base
+	@for peer in $(PEERS); do \
+	  $(PYTHON) -m venv .venv/peers/$${peer%%==*} && \
+	  .venv/peers/$${peer%%==*}/bin/python -m pip install -q --disable-pip-version-check $$peer || exit 1; \
+	done
 	@touch $@

@@ -1,43 +1,32 @@
-"""What measuring costs: prints each cost beside its limit. Run it with ``make bench``."""
+"""What measuring costs, each cost beside its limit."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
-import logging
 import os
-import subprocess
+import sqlite3
 import sys
 import tempfile
+import threading
 import time
 import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
+from benchmarks.processes import first_start, import_cost_ms
+from benchmarks.sheet import QUICK, Sheet
 from fitprint import Tracker
 from fitprint.clock import SystemClock
 from fitprint.pace import Schedule
 from fitprint.sensors import rapl
+from fitprint.sensors.counter import UJ_IN_J, Integrated, Sensor
 from fitprint.sensors.finding import Found
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakePowercap, ScriptedCounter
 
 US, MS = 1e6, 1e3
-
-
-def import_cost_ms(code: str) -> float:
-    """Wall time that an import adds to bare Python: the least of some runs of each."""
-
-    def least(code: str) -> float:
-        times = []
-        for _ in range(9):
-            began = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], check=True)
-            times.append(time.perf_counter() - began)
-        return min(times)
-
-    return (least(code) - least("pass")) * MS
+LISTENING_S = 2.0 if QUICK else 8.0
 
 
 def zones(folder: Path) -> list:
@@ -95,12 +84,23 @@ def epoch_us(folder: Path) -> float:
     return cost
 
 
-def hook_us() -> float:
-    """The Lightning batch hook on a batch at which there is nothing to do."""
+def lightning_hook() -> Callable[[], object]:
     from fitprint_lightning import CarbonCallback
 
     callback = CarbonCallback(ledger="off")
-    return per_call_us(lambda: callback.on_train_batch_end(None, None, None, None, 3), 200_000)
+    return lambda: callback.on_train_batch_end(None, None, None, None, 3)
+
+
+def keras_hook() -> Callable[[], object]:
+    from fitprint_keras import CarbonCallback
+
+    callback = CarbonCallback(ledger="off")
+    return lambda: callback.on_train_batch_begin(3)
+
+
+def hook_us(hook: Callable[[], object]) -> float:
+    """A batch hook at a batch at which there is nothing to do."""
+    return per_call_us(hook, 200_000)
 
 
 def bytes_per_epoch(folder: Path) -> float:
@@ -121,37 +121,104 @@ def bytes_per_epoch(folder: Path) -> float:
     return used
 
 
-def keeper_share(folder: Path) -> float:
+class Gauge:
+    """Power that costs nothing to read."""
+
+    sensor = Sensor("gpu:gauge", "gpu", "integrated", UJ_IN_J, 0.1, 0.1, "scripted gauge")
+    p_max_w = 1000.0
+
+    def watts(self) -> float:
+        return 100.0
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def idle_share(tracker: Tracker) -> float:
     """CPU time of a process that only waits while it measures, over wall time, in percent of a core."""
-    tracker = started(folder, 1)
     began, cpu = time.perf_counter(), time.process_time()
-    time.sleep(5.0)
+    time.sleep(LISTENING_S)
     share = (time.process_time() - cpu) / (time.perf_counter() - began)
     tracker.close()
     return share * 100
 
 
-def main() -> None:
-    logging.getLogger("fitprint").setLevel(logging.ERROR)
-    table = Table("cost", "measured", "limit", title=f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
+def gauged(folder: Path) -> Tracker:
+    """A run on a gauge, which the keeper has to read every second."""
+    clock = SystemClock()
+    around = Surroundings(clock=clock, environ={})
+    return Tracker(region="FR", ledger=str(folder / "fitprint.db"), counters=[Integrated(Gauge(), clock)], around=around).start()
+
+
+def threads_started(folder: Path) -> int:
+    before = threading.active_count()
+    tracker = started(folder, 1)
+    tracker.begin_epoch(0, Schedule(batches=1))
+    count = threading.active_count() - before
+    tracker.close()
+    return count
+
+
+def seen_after_ms(folder: Path) -> float:
+    """Until an epoch that has ended can be read from the database by others; the worst of some."""
+    tracker, waits = started(folder, 1), []
+    for index in range(3 if QUICK else 10):
+        tracker.begin_epoch(index, Schedule(batches=1))
+        tracker.end_epoch()
+        began = time.perf_counter()
+        while epochs_in(folder / "fitprint.db") <= index:
+            time.sleep(0.001)
+        waits.append(time.perf_counter() - began)
+    tracker.close()
+    return max(waits) * MS
+
+
+def epochs_in(ledger: Path) -> int:
+    """What another process finds; 0 before there is a database."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as others:
+            return int(others.execute("SELECT count(*) FROM epochs").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+def sheets() -> Iterator[Sheet]:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
+        folders = (root / str(i) for i in range(100))
+
+        def fresh() -> Path:
+            folder = next(folders)
+            folder.mkdir()
+            return folder
+
+        first = first_start(fresh())
         rows = [
             ("import fitprint", import_cost_ms("import fitprint"), 50, "ms"),
             ("from fitprint import Tracker", import_cost_ms("from fitprint import Tracker"), 100, "ms"),
-            ("start of a run", start_cost_ms(root / "a"), 50, "ms"),
-            ("boundary, 1 GPU and 2 CPU zones", boundary_us(root / "b", 1), 20, "µs"),
-            ("boundary, 8 GPUs and 2 CPU zones", boundary_us(root / "c", 8), 100, "µs"),
-            ("epoch with budget and ledger", epoch_us(root / "d"), 1000, "µs"),
-            ("batch hook with nothing to do", hook_us(), 1, "µs"),
-            ("memory of an epoch's record", bytes_per_epoch(root / "e"), 1000, "bytes"),
-            ("keeper and clerk, idle", keeper_share(root / "f"), 0.1, "% of a core"),
+            ("first start in a process, sensors probed", (first["start"] - first["init"]) * MS, 50, "ms"),
+            ("processes and network calls by then", first["heard"], 0, ""),
+            ("the driver's own initialisation", first["init"] * MS, None, "ms"),
+            ("the driver's own reading of one board", first["read"] * US, None, "µs"),
+            ("start of a run", start_cost_ms(fresh()), 50, "ms"),
+            ("threads of a run", threads_started(fresh()), 2, ""),
+            ("boundary, 1 GPU and 2 CPU zones", boundary_us(fresh(), 1), 20, "µs"),
+            ("boundary, 8 GPUs and 2 CPU zones", boundary_us(fresh(), 8), 100, "µs"),
+            ("epoch with budget and ledger", epoch_us(fresh()), 1000, "µs"),
+            ("epoch seen by other processes after", seen_after_ms(fresh()), 1000, "ms"),
+            ("batch hook with nothing to do, Lightning", hook_us(lightning_hook()), 1, "µs"),
+            ("batch hook with nothing to do, Keras", hook_us(keras_hook()), 1, "µs"),
+            ("memory of an epoch's record", bytes_per_epoch(fresh()), 1000, "bytes"),
+            ("keeper and clerk, counters", idle_share(started(fresh(), 1)), 0.1, "% of a core"),
+            ("keeper and clerk, a gauge", idle_share(gauged(fresh())), 1, "% of a core"),
         ]
-    for what, value, limit, unit in rows:
-        colour = "red" if value > limit else "green"
-        table.add_row(what, f"[{colour}]{value:.3g}[/] {unit}", f"< {limit} {unit}")
-    Console().print(table)
+    title = f"What measuring costs; {os.cpu_count()} cores, Python {sys.version.split()[0]}"
+    note = "GPUs are scripted and CPU zones are files; a real driver's own time comes on top."
+    yield Sheet(title, ["cost", "measured", "limit", "kept"], [_cells(*row) for row in rows], note)
 
 
-if __name__ == "__main__":
-    main()
+def _cells(what: str, value: float, limit: float | None, unit: str) -> list[str]:
+    measured = f"{value:.3g} {unit}".strip()
+    if limit is None:
+        return [what, measured, "-", "-"]
+    return [what, measured, f"{'<' if unit else '<='} {limit} {unit}".strip(), "yes" if value <= limit else "NO"]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fitprint.clock import NS_PER_S
+from benchmarks.coverage import draw
 from fitprint.energy import Energy
 from fitprint.sensors.counter import Sensor
 
@@ -171,3 +172,8 @@ def test_the_interval_of_a_tick_covers_the_truth_as_often_as_it_says():
         window = Energy((ticking,), (seen,), (0,), round(seconds * 1e9))
         covered += window.low_j <= 500 * seconds <= window.high_j
     assert 0.93 <= covered / 2000 <= 0.99
+
+
+@pytest.mark.parametrize("kind", [None, "measured", "modelled", "mixed"])
+def test_the_95_percent_interval_holds_the_truth_of_95_percent_of_machines(kind):
+    assert 0.93 <= draw(2000, seed=20261123, kind=kind) <= 0.97

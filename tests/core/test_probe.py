@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fitprint.sensors.finding import Found
-from fitprint.sensors.probe import Sensors, Source, Surroundings, probe
+from fitprint.sensors.probe import Sensors, Surroundings, probe
+from fitprint.sensors.sources import Source
 from fitprint.testing import FakeClock, FakePowercap, ScriptedCounter
 
 CPUINFO = "processor\t: 0\nmodel name\t: Intel(R) Core(TM) i7-8700K CPU @ 3.70GHz\n"

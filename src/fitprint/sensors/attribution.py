@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fitprint.clock import Clock
-from fitprint.sensors.counter import Counter
+from fitprint.sensors.counter import HOST_PARTS, Counter
 from fitprint.sensors.machine import Machine, job_clock, machine_clock
 from fitprint.sensors.modelled import idle_over_dynamic
 from fitprint.sensors.share import CpuShare, Shared
-
-HOST_PARTS = ("cpu", "dram")
 
 
 def shared(

@@ -16,6 +16,7 @@ COUNTED: tuple[Role, ...] = ("counted", "share")
 UJ_IN_J = 1e-6
 
 PARTS = ("gpu", "cpu", "dram", "soc")
+HOST_PARTS = ("cpu", "dram")
 # What a sensor of the whole machine measures; no part, and in no sum.
 NODE = "node"
 

@@ -1,83 +1,18 @@
-"""Runs every probe, fills what has no sensor with the model, and explains the outcome."""
+"""Asks every source, fills what has no sensor with the model, and explains the outcome."""
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
-from contextlib import redirect_stdout
-from dataclasses import dataclass, field, replace
-from importlib import import_module
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Container, Sequence
+from dataclasses import dataclass, replace
 
 from fitprint.assumption import Assumption
-from fitprint.clock import Clock, SystemClock
-from fitprint.sensors import accelerators, amdsmi, apple, hwmon, ipmi, modelled, nvml, perf, rapl
-from fitprint.sensors.attribution import HOST_PARTS, shared
-from fitprint.sensors.counter import NODE, PARTS, Counter
+from fitprint.sensors.counter import HOST_PARTS, NODE, PARTS, Counter
 from fitprint.sensors.finding import Absent, Finding, Found
-from fitprint.sensors.machine import Machine, busy_clock, read_machine
+from fitprint.sensors.machine import Machine, busy_clock
 from fitprint.sensors.share import Shared
-from fitprint.sensors.trace import Recorded, head
-
-
-def load_pynvml() -> Any:
-    """Import the module of the package nvidia-ml-py; importing it touches no driver."""
-    import pynvml
-
-    return pynvml
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where sensors are looked for; tests bring their own.
-
-    Attributes:
-        sys_root: Normally ``/sys``.
-        proc_root: Normally ``/proc``.
-        environ: The process environment.
-        clock: The clock that modelled counters run on.
-        nvml: Returns the NVML module.
-        dev_root: Normally ``/dev``.
-        library: Imports an optional library by its name.
-        platform: ``sys.platform`` and ``platform.machine()``, joined by a dash.
-        keep: Takes the raw readings of all counters, to record them.
-    """
-
-    sys_root: Path = Path("/sys")
-    proc_root: Path = Path("/proc")
-    environ: Mapping[str, str] | None = None
-    clock: Clock = field(default_factory=SystemClock)
-    nvml: Callable[[], Any] = load_pynvml
-    dev_root: Path = Path("/dev")
-    library: Callable[[str], Any] = import_module
-    platform: str = field(default_factory=lambda: f"{sys.platform}-{platform.machine()}")
-    keep: Callable[[dict[str, Any]], None] | None = None
-
-    @property
-    def machine(self) -> Machine:
-        """What is known of the machine and of this job's part of it, read anew."""
-        return read_machine(self.sys_root, self.proc_root, self.environment(), platform=self.system)
-
-    @property
-    def system(self) -> str:
-        """As ``sys.platform``."""
-        return self.platform.partition("-")[0]
-
-    def optional(self, name: str) -> Any:
-        """A library that is an extra; None where it is not installed or cannot be loaded here."""
-        if name in sys.modules:
-            return sys.modules[name]
-        try:
-            with redirect_stdout(None):
-                return self.library(name)
-        except Exception:  # some print and raise what they like where their driver is missing
-            return None
-
-    def environment(self) -> Mapping[str, str]:
-        return os.environ if self.environ is None else self.environ
+from fitprint.sensors.sources import SOURCES, Source
+from fitprint.sensors.surroundings import Surroundings as Surroundings
 
 
 @dataclass(frozen=True)
@@ -102,69 +37,6 @@ class Sensors:
     def close(self) -> None:
         for counter in self.whole:
             counter.close()
-
-
-X86 = ("-x86_64", "-i686", "-amd64")
-Probe = Callable[[Surroundings], list[Finding]]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Somewhere joules may come from.
-
-    Attributes:
-        parts: What it can count.
-        alternatives: Ways to read it, the best first; each is tried where those before it found nothing.
-    """
-
-    parts: tuple[str, ...]
-    alternatives: tuple[Probe, ...]
-
-
-def _nvidia(around: Surroundings) -> list[Finding]:
-    return nvml.probe(around.nvml(), around.environment(), around.clock, sys.modules, proc_root=around.proc_root)
-
-
-def _amd(around: Surroundings) -> list[Finding]:
-    library = around.optional("amdsmi")
-    return amdsmi.probe(library, around.environment(), around.clock, sys.modules) if library else []
-
-
-def _apple(around: Surroundings) -> list[Finding]:
-    library = around.optional("zeus_apple_silicon") if around.platform.startswith("darwin") else None
-    return apple.probe(library, around.clock) if library else []
-
-
-def _powercap(around: Surroundings) -> list[Finding]:
-    if around.system != "linux":
-        return []
-    return rapl.probe(around.sys_root, virtual=around.machine.virtual, x86=around.platform.endswith(X86))
-
-
-# A new way to read something is one line here. A source is asked where one of its parts is wanted and
-# not inside something that is counted already; boards of several makers stand beside each other.
-SOURCES = (
-    Source(("soc", "cpu"), (lambda around: hwmon.probe_soc(around.sys_root, around.clock),)),
-    Source(("cpu", "gpu", "dram", "soc"), (_apple,)),
-    Source(("gpu",), (_nvidia,)),
-    Source(("gpu",), (_amd, lambda around: hwmon.probe_amd_gpu(around.sys_root, around.clock))),
-    Source(("gpu",), (lambda around: hwmon.probe_intel_gpu(around.sys_root),)),
-    Source(
-        (NODE,),
-        (
-            lambda around: ipmi.probe(around.dev_root / "ipmi0", around.clock),
-            lambda around: hwmon.probe_node(around.sys_root, around.clock),
-        ),
-    ),
-    Source(
-        ("cpu", "dram"),
-        (
-            _powercap,
-            lambda around: perf.probe(around.sys_root),
-            lambda around: hwmon.probe_cpu(around.sys_root),
-        ),
-    ),
-)
 
 
 def probe(parts: tuple[str, ...] = PARTS, around: Surroundings | None = None, attribute: str = "auto") -> Sensors:
@@ -253,16 +125,18 @@ def _inside(findings: Sequence[Finding]) -> set[str]:
 
 def _unread_accelerators(findings: Sequence[Finding], around: Surroundings) -> list[Finding]:
     """Model the accelerators that no source above has spoken for."""
+    from fitprint.sensors import accelerators, amdsmi, nvml
+
     taken = {counter.sensor.id for counter in _counters(findings)}
-    if nvml.answered(findings):
-        taken.add(accelerators.NVIDIA)
-    if amdsmi.answered(findings):
-        taken.add(accelerators.AMD)
+    taken |= {accelerators.NVIDIA} if nvml.answered(findings) else set()
+    taken |= {accelerators.AMD} if amdsmi.answered(findings) else set()
     where = (around.sys_root, around.dev_root, around.environment(), around.clock)
     return accelerators.probe(*where, sys.modules, taken, around.platform)
 
 
 def _model(part: str, machine: Machine, around: Surroundings) -> Finding:
+    from fitprint.sensors import modelled
+
     if part == "dram":
         return modelled.probe_dram(machine, around.clock)
 
@@ -289,6 +163,9 @@ def _one_node(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _collect(findings: Sequence[Finding], machine: Machine, around: Surroundings, attribute: str) -> Sensors:
+    from fitprint.sensors.attribution import shared
+    from fitprint.sensors.trace import Recorded, head
+
     found = [finding for finding in findings if isinstance(finding, Found)]
     counters = _counters(findings)
     if around.keep is not None:

@@ -16,7 +16,6 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 from fitprint.clock import NS_PER_S, Clock
@@ -61,6 +60,8 @@ class Recorded:
 
 def head(counters: Sequence[Counter]) -> dict[str, Any]:
     """The first line of a trace: what is needed to read the counters again."""
+    from importlib.metadata import version  # 20 ms that only a recording needs
+
     rows = [
         {**c.sensor.to_dict(), "modulus": c.modulus, "p_max_w": c.p_max_w, "min_interval_s": c.min_interval_s} for c in counters
     ]

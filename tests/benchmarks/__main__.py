@@ -1,0 +1,34 @@
+"""``python -m benchmarks [TABLES] [--markdown FILE]``: prints tables of costs and errors; BENCH_QUICK=1 for a glance."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from rich.console import Console
+
+TABLES = ("costs", "peers", "accuracy", "phase", "coverage")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("tables", nargs="*", default=[], metavar="TABLE", help=f"of {', '.join(TABLES)}; all by default")
+    parser.add_argument("--markdown", type=Path, help="a file to write the tables to as Markdown")
+    options = parser.parse_args()
+    if unknown := set(options.tables) - set(TABLES):
+        parser.error(f"no such table: {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
+    logging.getLogger("fitprint").setLevel(logging.ERROR)
+    console, written = Console(width=None if sys.stdout.isatty() else 160), []
+    for name in options.tables or TABLES:
+        for sheet in import_module(f"benchmarks.{name}").sheets():
+            sheet.show(console)
+            written.append(sheet.markdown())
+    if options.markdown:
+        options.markdown.write_text("\n".join(written))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+/* The NVIDIA board that all tools are measured on: a square wave of power, known exactly at any instant.
+ *
+ * RIG_WATTS="650,200" high and low, RIG_PERIOD_S of the wave, RIG_DUTY the share of it that is high;
+ * RIG_TICK_S is how often the visible counter is brought up to date. The wave and the ticks are functions
+ * of CLOCK_MONOTONIC alone, so that every process sees the same board. rig_joules() is the truth.
+ *
+ * It answers as an H100 would: power is the mean over the last second, brought up to date every 100 ms
+ * (nvml.h: "1-sec average power draw" from Ampere on, GA100 excepted).
+ */
+#define _GNU_SOURCE
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { SUCCESS = 0, NOT_SUPPORTED = 3, HOPPER = 9 };
+static int board;
+
+static double setting(const char *name, double otherwise) {
+    const char *text = getenv(name);
+    return text && *text ? atof(text) : otherwise;
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + 1e-9 * t.tv_nsec;
+}
+
+static double joules_at(double t) {
+    double high = 500.0, low = 500.0, period = setting("RIG_PERIOD_S", 1.0);
+    const char *watts = getenv("RIG_WATTS");
+    if (watts) sscanf(watts, "%lf,%lf", &high, &low);
+    double up = setting("RIG_DUTY", 1.0) * period, waves = floor(t / period), rest = t - waves * period;
+    double extra = waves * up + (rest < up ? rest : up);
+    return low * t + (high - low) * extra;
+}
+
+static double last_edge(double t, double step) { return floor(t / step) * step; }
+
+double rig_joules(void) { return joules_at(now()); }
+
+/* ---- what the tools call ---- */
+int nvmlInitWithFlags(unsigned flags) { (void)flags; return SUCCESS; }
+int nvmlInit_v2(void) { return SUCCESS; }
+int nvmlShutdown(void) { return SUCCESS; }
+const char *nvmlErrorString(int code) { return code == NOT_SUPPORTED ? "Not Supported" : "Unknown Error"; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = 1; return SUCCESS; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
+    if (index) return 2;
+    *handle = &board;
+    return SUCCESS;
+}
+int nvmlDeviceGetName(void *handle, char *name, unsigned length) {
+    (void)handle;
+    snprintf(name, length, "NVIDIA H100 80GB HBM3");
+    return SUCCESS;
+}
+int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
+    (void)handle;
+    snprintf(uuid, length, "GPU-00000000-0000-0000-0000-000000000001");
+    return SUCCESS;
+}
+int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *mj) {
+    (void)handle;
+    *mj = (unsigned long long)(1000.0 * joules_at(last_edge(now(), setting("RIG_TICK_S", 0.1))));
+    return SUCCESS;
+}
+int nvmlDeviceGetPowerUsage(void *handle, unsigned *mw) {
+    (void)handle;
+    double t = last_edge(now(), 0.1);
+    *mw = (unsigned)(1000.0 * (joules_at(t) - joules_at(t - 1.0)));
+    return SUCCESS;
+}
+int nvmlDeviceGetArchitecture(void *handle, unsigned *arch) { (void)handle; *arch = HOPPER; return SUCCESS; }
+int nvmlDeviceGetC2cModeInfoV(void *handle, void *info) { (void)handle; (void)info; return NOT_SUPPORTED; }
+int nvmlDeviceGetEnforcedPowerLimit(void *handle, unsigned *mw) { (void)handle; *mw = 700000; return SUCCESS; }
+int nvmlDeviceGetMemoryInfo(void *handle, unsigned long long *total_free_used) {
+    (void)handle;
+    total_free_used[0] = total_free_used[1] = 80ULL << 30;
+    total_free_used[2] = 0;
+    return SUCCESS;
+}
+int nvmlDeviceGetUtilizationRates(void *handle, unsigned *gpu_memory) {
+    (void)handle;
+    gpu_memory[0] = 100;
+    gpu_memory[1] = 50;
+    return SUCCESS;
+}
