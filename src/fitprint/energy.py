@@ -136,8 +136,9 @@ class Energy:
 
     @property
     def low_j(self) -> float:
-        """Lower end of the 95 % interval."""
-        return self.joules - self._half_width(lambda sensor: sensor.low)
+        """Lower end of the 95 % interval; a window shorter than the counters' ticks may have used next to nothing."""
+        joules = self.joules
+        return min(joules, max(0.0, joules - self._half_width(lambda sensor: sensor.low)))
 
     @property
     def high_j(self) -> float:

@@ -11,6 +11,7 @@ Sensors are replayed, not results: wraps, gaps, intervals and records are comput
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from bisect import bisect_right
@@ -60,12 +61,16 @@ class Recorded:
 
 def head(counters: Sequence[Counter]) -> dict[str, Any]:
     """The first line of a trace: what is needed to read the counters again."""
-    from importlib.metadata import version  # 20 ms that only a recording needs
+    from importlib.metadata import PackageNotFoundError, version  # 20 ms that only a recording needs
 
+    try:
+        release = version("fitprint")
+    except PackageNotFoundError:  # run from its source folder
+        release = "unknown"
     rows = [
         {**c.sensor.to_dict(), "modulus": c.modulus, "p_max_w": c.p_max_w, "min_interval_s": c.min_interval_s} for c in counters
     ]
-    return {"schema": SCHEMA, "fitprint": version("fitprint"), "sensors": rows}
+    return {"schema": SCHEMA, "fitprint": release, "sensors": rows}
 
 
 class Replayed:
@@ -78,8 +83,8 @@ class Replayed:
     """
 
     def __init__(self, row: Mapping[str, Any], readings: Sequence[Mapping[str, Any]], clock: Clock) -> None:
-        fields = {key: value for key, value in row.items() if key not in ("modulus", "p_max_w", "min_interval_s")}
-        self.sensor = Sensor(**fields)
+        known = {field.name for field in dataclasses.fields(Sensor)}  # a later version may have written more
+        self.sensor = Sensor(**{key: value for key, value in row.items() if key in known})
         self.modulus: int | None = row["modulus"]
         self.p_max_w = float(row["p_max_w"])
         self.min_interval_s = float(row["min_interval_s"])
