@@ -14,7 +14,7 @@ from typing import Any
 from fitprint.budget import Budget
 from fitprint.carbon.facility import check_node_factor, check_pue, node_factor_row, pue_row
 from fitprint.carbon.factors import Factors
-from fitprint.carbon.grid import find_region
+from fitprint.carbon.grid import EXPECTED, find_region
 from fitprint.carbon.intensity import check_intensity, given_intensity, yearly_intensity
 from fitprint.carbon.place import find_place
 from fitprint.errors import ConfigError, did_you_mean, refusal
@@ -36,7 +36,7 @@ class Config:
 
     Args:
         budget: ``"250 g"``, ``"0.5 kWh"``, a Budget, or a list of these.
-        region: Country by ISO code or English name.
+        region: Country, part of one or cloud region: ``FR``, ``US-CA``, ``gcp:europe-west1``.
         intensity: Carbon intensity of the electricity in g CO2e per kWh.
         pue: Facility power over IT power, from 1 up.
         node_factor: Power at the machine's wall over the sensors' sum, from 1 up.
@@ -163,7 +163,7 @@ class Settings:
             environ: The process environment; a time zone in it may tell the place.
         """
         config = self.config
-        place = find_place(config.region, self.source_of("region"), environ)
+        place = find_place(config.region, self.source_of("region"), environ, sys_root=self.sys_root)
         if config.intensity is not None:
             intensity = given_intensity(config.intensity, self.source_of("intensity"))
         else:
@@ -299,7 +299,7 @@ def _check_text(what: str) -> Callable[[Any], str]:
 
 def _check_region(value: Any) -> str:
     if not isinstance(value, str):
-        raise refusal("region", expected="an ISO 3166 country code such as 'FR'", came=value)
+        raise refusal("region", expected=EXPECTED, came=value)
     find_region(value)
     return value
 

@@ -34,7 +34,7 @@ class Tracker:
 
     Args:
         budget: ``"250 g"``, ``"0.5 kWh"``, a Budget, or a list of these.
-        region: Country by ISO code or English name.
+        region: Country, part of one or cloud region: ``FR``, ``US-CA``, ``gcp:europe-west1``.
         intensity: Carbon intensity of the electricity in g CO2e per kWh.
         pue: Facility power over IT power, from 1 up.
         project: Name under which runs are kept together.

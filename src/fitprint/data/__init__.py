@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,5 @@ if TYPE_CHECKING:
 @cache
 def table(name: str) -> tuple[Mapping[str, str], ...]:
     """Return the rows of ``<name>.csv`` in file order, read once per process."""
-    from importlib import resources  # a third of the package's import time, and often not needed
-
-    text = resources.files(__name__).joinpath(f"{name}.csv").read_text(encoding="utf-8")
+    text = Path(__file__).with_name(f"{name}.csv").read_text(encoding="utf-8")
     return tuple(MappingProxyType(row) for row in csv.DictReader(text.splitlines()))
