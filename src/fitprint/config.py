@@ -6,17 +6,22 @@ import dataclasses
 import math
 import numbers
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fitprint.budget import Budget
+from fitprint.carbon.beside import check_currency, check_market_intensity, check_price, check_water, parse_water
+from fitprint.carbon.chassis import find_chassis
+from fitprint.carbon.embodied import check_embodied, parse_embodied
 from fitprint.carbon.facility import check_node_factor, check_pue, node_factor_row, pue_row
 from fitprint.carbon.factors import Factors
 from fitprint.carbon.grid import EXPECTED, find_region
 from fitprint.carbon.intensity import check_intensity, given_intensity, yearly_intensity
 from fitprint.carbon.place import find_place
+from fitprint.carbon.sci import check_functional_unit
 from fitprint.errors import ConfigError, did_you_mean, refusal
 from fitprint.notices import logger, show_on_console
 from fitprint.sensors.counter import PARTS
@@ -52,6 +57,14 @@ class Config:
         sync: Wait at phase ends until the accelerators have done what was queued, so that each phase
             has its own joules to the last kernel. Totals need no waiting.
         block: Optimizer steps after which a longer epoch is cut into blocks.
+        embodied: Count what making the hardware has emitted, beside the grams: True, or a mapping of ``years``,
+            ``utilization``, ``gpu_kg``, ``host_kg``.
+        water: Litres per kWh of the site and of the grid, such as ``(0.4, 3.1)``.
+        market_intensity: g CO2e per kWh by contract, for market-based grams beside the location-based ones.
+        price: Of a kWh.
+        price_per_hour: Of a device for an hour.
+        currency: Of both prices, a text.
+        functional_unit: What a score is per, such as ``"1000 samples"`` (ISO/IEC 21031).
         tags: Labels kept with the run.
         sys_root: Folder to read instead of ``/sys``.
         proc_root: Folder to read instead of ``/proc``.
@@ -78,6 +91,13 @@ class Config:
     calibrate_idle: float | None = None
     sync: bool | None = None
     block: int | None = None
+    embodied: bool | Mapping[str, float] | None = None
+    water: Sequence[float] | Mapping[str, float] | None = None
+    market_intensity: float | None = None
+    price: float | None = None
+    price_per_hour: float | None = None
+    currency: str | None = None
+    functional_unit: str | None = None
     tags: Sequence[str] | None = None
     sys_root: str | None = None
     proc_root: str | None = None
@@ -156,20 +176,24 @@ class Settings:
         """
         return Surroundings(sys_root=self.sys_root, proc_root=self.proc_root, keep=keep)
 
-    def factors(self, environ: Mapping[str, str]) -> Factors:
+    def factors(self, around: Surroundings, *, hidden_boards: bool = False, covered: Collection[str] = ()) -> Factors:
         """Settle place, intensity, PUE and node factor.
 
         Args:
-            environ: The process environment; a time zone in it may tell the place.
+            around: The machine, and the process environment.
+            hidden_boards: The machine holds boards that draw power and are not counted.
+            covered: Parts that are counted inside another part's sensor.
         """
-        config = self.config
-        place = find_place(config.region, self.source_of("region"), environ, sys_root=self.sys_root)
+        config, environ = self.config, around.environment()
+        place = find_place(config.region, self.source_of("region"), environ, sys_root=around.sys_root)
+        chassis = find_chassis(around.sys_root, environ, virtual=around.machine.virtual, provider=place.provider)
         if config.intensity is not None:
             intensity = given_intensity(config.intensity, self.source_of("intensity"))
         else:
             intensity = yearly_intensity(place)
-        pue = pue_row(config.pue, self.source_of("pue"))
-        return Factors(place, intensity, pue, node_factor_row(config.node_factor, self.source_of("node_factor")))
+        pue = pue_row(config.pue, self.source_of("pue"), chassis, region=place.code, provider=place.provider)
+        node_factor = node_factor_row(config.node_factor, self.source_of("node_factor"), chassis)
+        return Factors(place, intensity, pue, node_factor, hidden_boards=hidden_boards, covered=covered, chassis=chassis)
 
     def source_of(self, field: str) -> str:
         """Where a field was set, in words that can be printed."""
@@ -393,6 +417,13 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "attribute": _check_attribute,
     "calibrate_idle": _check_number("calibrate_idle", _check_calibration),
     "sync": _check_switch("sync"),
+    "embodied": check_embodied,
+    "water": check_water,
+    "market_intensity": check_market_intensity,
+    "price": check_price,
+    "price_per_hour": partial(check_price, what="price_per_hour"),
+    "currency": check_currency,
+    "functional_unit": check_functional_unit,
     "block": _check_block,
     "tags": _check_tags,
     "sys_root": _check_text("sys_root"),
@@ -405,6 +436,11 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
     "node_factor": float,
     "parts": _parse_list,
     "calibrate_idle": float,
+    "embodied": parse_embodied,
+    "water": parse_water,
+    "market_intensity": float,
+    "price": float,
+    "price_per_hour": float,
     "sync": _parse_switch,
     "block": int,
     "tags": _parse_list,

@@ -61,7 +61,7 @@ def detect(config: Config | None = None, around: Surroundings | None = None) -> 
     settings = resolve(config, around.environ if around else None)
     around = around or settings.surroundings()
     sensors: Sensors = probe(settings.parts, around, settings.attribute)
-    factors: Factors = settings.factors(around.environment())
+    factors: Factors = settings.factors(around, hidden_boards=sensors.hidden_boards, covered=sensors.covered)
     rows = [{name: getattr(sensor, name) for name in SHOWN} for sensor in Meter(sensors.counters).sensors]
     sensors.close()
     return Detection(

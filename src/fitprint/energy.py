@@ -137,27 +137,36 @@ class Energy:
     @property
     def low_j(self) -> float:
         """Lower end of the 95 % interval; a window shorter than the counters' ticks may have used next to nothing."""
-        joules = self.joules
-        return min(joules, max(0.0, joules - self._half_width(lambda sensor: sensor.low)))
+        return self.interval_j()[1]
 
     @property
     def high_j(self) -> float:
         """Upper end of the 95 % interval."""
-        return self.joules + self._half_width(lambda sensor: sensor.high)
+        return self.interval_j()[2]
 
-    def _half_width(self, relative: Callable[[Sensor], float]) -> float:
-        """Models, and sensors that name the same bias, add up; boards and the ticks at a window's ends err independently."""
-        widths: dict[str, float] = {}
-        for sensor, joules in self._counted():
+    def interval_j(self) -> tuple[float, float, float]:
+        """The joules and both ends of their 95 % interval, in one pass: every boundary asks.
+
+        Models, and sensors that name the same bias, add up; boards err independently, and so do the ticks
+        at a window's ends: each falls anywhere into a tick, two uniform errors, sigma = P x tick / sqrt(6).
+        """
+        joules: list[float] = []
+        below: dict[str, float] = {}
+        above: dict[str, float] = {}
+        ticks = 0.0
+        for count, sensor in zip(self.counts, self.sensors, strict=True):
+            if sensor.role not in COUNTED:
+                continue
+            counted = count * sensor.unit_j
+            joules.append(counted)
             key = sensor.bias or (sensor.method if sensor.method == "modelled" else sensor.id)
-            widths[key] = widths.get(key, 0.0) + abs(joules) * relative(sensor)
-        return math.hypot(*widths.values(), *self._tick_widths())
-
-    def _tick_widths(self) -> list[float]:
-        """Each end falls anywhere into a tick: two independent uniform errors, sigma = P x tick / sqrt(6)."""
-        if self.duration_ns <= 0:
-            return []
-        return [Z95 * j / self.duration_s * s.tick_s / math.sqrt(6) for s, j in self._counted()]
+            below[key] = below.get(key, 0.0) + abs(counted) * sensor.low
+            above[key] = above.get(key, 0.0) + abs(counted) * sensor.high
+            ticks += (counted * sensor.tick_s) ** 2
+        total = math.fsum(joules)
+        tick = Z95 * math.sqrt(ticks / 6) / self.duration_s if self.duration_ns > 0 else 0.0
+        low = min(total, max(0.0, total - math.hypot(*below.values(), tick)))
+        return total, low, total + math.hypot(*above.values(), tick)
 
     def _counted(self) -> list[tuple[Sensor, float]]:
         return [(s, count * s.unit_j) for count, s in zip(self.counts, self.sensors, strict=True) if s.role in COUNTED]

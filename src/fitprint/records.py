@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fitprint.account import Window
+from fitprint.assumption import Assumption
+from fitprint.beside import Beside
 from fitprint.budget import Decision, Spent
 from fitprint.carbon.factors import Factors
 from fitprint.clock import NS_PER_S
@@ -53,6 +55,7 @@ class Records:
         sensors: What is read.
         factors: Joules to grams.
         started_at: Wall-clock start, ISO 8601 in UTC.
+        beside: What is shown beside the operational grams.
         parent_run_id: The run inside which this one was started, or None.
         idle: What the sensors counted while nothing was trained yet, or None.
     """
@@ -62,6 +65,7 @@ class Records:
     sensors: Sensors
     factors: Factors
     started_at: str
+    beside: Beside
     parent_run_id: str | None = None
     idle: Energy | None = None
 
@@ -99,7 +103,7 @@ class Records:
             stretch: What was booked.
             unseen_j: What has probably been drawn since the last reading.
         """
-        grams, per_j = self.factors.grams(stretch.energy), self.factors.g_per_j
+        grams, per_j = self.factors.grams(stretch.energy), self.factors.g_per_further_j(stretch.energy)
         before = stretch.before or Footprint(run_id="")
         return Spent(
             energy_j=stretch.energy.joules + unseen_j + (before.energy_j or 0.0),
@@ -145,14 +149,18 @@ class Records:
             coverage=energy.coverage,
             intensity=factors.intensity.g_per_kwh,
             pue=float(factors.pue.value or 1),
-            node_factor=float(factors.node_factor.value or 1),
+            node_factor=factors.node_ratio(energy),
             by_part=energy.by_part,
             phases={phase: booked.joules for phase, booked in stretch.phases.items()},
             sensors=self._sensor_rows(energy),
-            assumptions=tuple(row.to_dict() for row in factors.assumptions() + self.sensors.assumptions),
+            assumptions=tuple(row.to_dict() for row in self._assumptions(energy)),
             notes=self.notes,
+            **self.beside.fields(energy),
         )
         return dataclasses.replace(record, segments=(self._segment(record),))
+
+    def _assumptions(self, energy: Energy) -> tuple[Assumption, ...]:
+        return self.factors.assumptions(energy) + self.sensors.assumptions + self.beside.assumptions(energy)
 
     def _segment(self, record: Footprint) -> dict[str, Any]:
         names = ("started_at", "duration_s", "energy_j", "co2e_g", "intensity", "pue", "node_factor")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fitprint.account import PHASES, Account, Window
+from fitprint.beside import Beside
 from fitprint.blocks import NEVER, Blocks, Opened
 from fitprint.budget import Spent, Watch
 from fitprint.clock import NS_PER_S, Clock, iso_utc
@@ -62,8 +63,9 @@ class Run:
         self.epochs: list[EpochFootprint] = []
         self._settings = settings
         self._clock = around.clock
-        factors = settings.factors(around.environment())
-        self._records = Records(settings, kind, sensors, factors, iso_utc(self._clock.time()), parent_run_id)
+        factors = settings.factors(around, hidden_boards=sensors.hidden_boards, covered=sensors.covered)
+        beside = Beside.of(settings, factors, around.machine)
+        self._records = Records(settings, kind, sensors, factors, iso_utc(self._clock.time()), beside, parent_run_id)
         self._account = Account(kind if kind in PHASES else "other")
         self._blocks = Blocks(settings.block, self._account)
         self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick)

@@ -58,7 +58,7 @@ def test_grams_are_energy_times_node_factor_times_pue_times_intensity():
     two_kwh = energy(7_200_000)
     grams = factors.grams(two_kwh)
     assert factors.facility_kwh(two_kwh) == pytest.approx(3.0)
-    assert factors.g_per_j == pytest.approx(600 / 3_600_000)
+    assert factors.g_per_further_j(two_kwh) == pytest.approx(600 / 3_600_000)
     assert (grams.central, grams.low, grams.high) == pytest.approx((1_200, 1_200, 1_200))
 
 

@@ -23,11 +23,11 @@ def gpu(clock):
 
 
 @pytest.fixture
-def tracker(clock, gpu):
-    """Makes trackers in France on one scripted GPU."""
+def tracker(clock, gpu, tmp_path):
+    """Makes trackers in France on one scripted GPU, in a machine of which nothing else is known."""
 
     def make(*extra_counters, **options):
-        around = Surroundings(clock=clock, environ={})
+        around = Surroundings(tmp_path / "sys", tmp_path / "proc", clock=clock, environ={})
         return Tracker(**{"ledger": "off", "region": "FR", **options}, counters=[gpu, *extra_counters], around=around)
 
     return make

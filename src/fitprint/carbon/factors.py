@@ -1,15 +1,23 @@
-"""Energy to grams: energy x node factor x PUE x intensity, and how sure the product is."""
+"""Energy to grams: energy x node factor x PUE x intensity.
+
+The interval has the relative half-widths of the four in quadrature, each side apart (``figure.product``).
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from fitprint.assumption import Assumption
+from fitprint.carbon.chassis import UNKNOWN, Chassis
+from fitprint.carbon.figure import Figure, figure, product
 from fitprint.carbon.intensity import Intensity
 from fitprint.carbon.place import Place
+from fitprint.carbon.wall import Wall
 from fitprint.energy import Energy
 from fitprint.units import kwh
+
+AT_SENSORS = Figure(1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +29,9 @@ class Grams:
     high: float
 
 
+NOTHING = Grams(0.0, 0.0, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Factors:
     """The factors of one run.
@@ -29,49 +40,62 @@ class Factors:
         place: Where it runs.
         intensity: Grid carbon intensity.
         pue: Facility power over IT power, with its interval.
-        node_factor: Wall power over the sensors' sum, with its interval.
+        node_factor: Wall power over the sum of the sensors that read below the wall, with its interval.
+        hidden_boards: The machine holds boards that draw power and are not counted.
+        covered: Parts that are counted inside another part's sensor.
+        chassis: What kind of machine it is.
     """
 
     place: Place
     intensity: Intensity
     pue: Assumption
     node_factor: Assumption
+    hidden_boards: bool = False
+    covered: Collection[str] = ()
+    chassis: Chassis = UNKNOWN
 
-    @property
-    def facility(self) -> float:
-        """Node factor x PUE."""
-        return float(self.pue.value or 1) * float(self.node_factor.value or 1)
+    def node_ratio(self, energy: Energy) -> float:
+        """The run's effective node factor: joules at the wall over joules at the sensors."""
+        return self._wall.ratio(energy).value
 
-    @property
-    def g_per_j(self) -> float:
-        """Grams of CO2e per joule at the sensors."""
-        return kwh(self.facility * self.intensity.g_per_kwh)
+    def wall_j(self, energy: Energy) -> float:
+        """Joules at the machine's wall."""
+        return energy.joules * self.node_ratio(energy)
 
     def facility_kwh(self, energy: Energy) -> float:
         """Energy including the machine's and the building's losses."""
-        return kwh(energy.joules) * self.facility
+        return kwh(self.wall_j(energy)) * float(self.pue.value or 1)
+
+    def g_per_further_j(self, energy: Energy) -> float:
+        """Grams of CO2e per further joule at the sensors, if their mix stays as in this energy."""
+        return kwh(self.node_ratio(energy) * float(self.pue.value or 1) * self.intensity.g_per_kwh)
 
     def grams(self, energy: Energy) -> Grams:
-        """Operational CO2e. Relative half-widths add in quadrature, each side apart.
+        """Operational CO2e with its interval."""
+        return self._grams(energy, self._wall.ratio(energy))
 
-        Where the lower ones add up to more than the whole, the product of all lower ends is the end.
+    def grams_at_sensors(self, energy: Energy) -> Grams:
+        """The same without the node factor: what tools report that stop at the sensors."""
+        return self._grams(energy, AT_SENSORS)
+
+    def assumptions(self, energy: Energy | None = None) -> tuple[Assumption, ...]:
+        """What grams rest on beside the energy.
+
+        Args:
+            energy: The run's, whose effective node factor is told; without it the factor that would be used.
         """
-        joules = energy.joules
-        central = joules * self.g_per_j
-        if joules <= 0:
-            return Grams(0.0, 0.0, 0.0)
-        lows = [energy.low_j / joules, *(low for low, _ in self._relative())]
-        highs = [energy.high_j / joules, *(high for _, high in self._relative())]
-        low = max(1 - math.hypot(*(1 - low for low in lows)), math.prod(lows))
-        return Grams(central, central * low, central * (1 + math.hypot(*(high - 1 for high in highs))))
-
-    def assumptions(self) -> tuple[Assumption, ...]:
-        """What grams rest on beside the energy."""
         place = self.place
         region = Assumption("region", place.code, None, None, "", place.name, None, place.found_by)
-        return region, self.intensity.assumption(), self.pue, self.node_factor
+        node_factor = self.node_factor if energy is None else self._wall.row(energy)
+        return region, self.intensity.assumption(), self.pue, node_factor
 
-    def _relative(self) -> list[tuple[float, float]]:
-        """Lower and upper ends over the central value, of the three factors."""
-        rows = (self.intensity.assumption(), self.pue, self.node_factor)
-        return [(float(row.low or 0) / float(row.value or 1), float(row.high or 0) / float(row.value or 1)) for row in rows]
+    @property
+    def _wall(self) -> Wall:
+        return Wall(self.node_factor, self.hidden_boards, self.covered)
+
+    def _grams(self, energy: Energy, node: Figure) -> Grams:
+        joules, intensity = Figure(*energy.interval_j()), self.intensity
+        if joules.value <= 0:
+            return NOTHING
+        grid = Figure(intensity.g_per_kwh, intensity.low_g_per_kwh, intensity.high_g_per_kwh)
+        return Grams(*map(kwh, product((joules, node, figure(self.pue), grid))))

@@ -127,6 +127,12 @@ def probe(
     return findings
 
 
+def boards_on_bus(sys_root: Path) -> int:
+    """How many accelerators the machine holds, those that this process may not use included."""
+    on_bus = _on_bus(sys_root)
+    return sum(len({device.board for device in _devices(on_bus.get(family.vendor, ()), family)}) for family in FAMILIES)
+
+
 def sensor_id(address: str) -> str:
     """The id of whatever counts the board at a PCI address."""
     return f"gpu:pci-{address}"

@@ -108,7 +108,8 @@ def probe_dram(machine: Machine, clock: Clock) -> Finding:
     if memory_gb <= 0:
         return Absent("modelled DRAM", "the size of the memory cannot be read", uncounted="the memory")
     sensor = _sensor("dram:modelled", "dram", _dram_error(share), f"model, {memory_gb:.3g} GB x {row.value} W/GB")
-    counter = _constant(sensor, memory_gb * _number(row), clock)
+    # In virtual machines the CPU's figures are of whole servers: supplies and fans are in them.
+    counter = _constant(replace(sensor, at_wall=machine.virtual), memory_gb * _number(row), clock)
     if share is None:
         return Found((counter,), (row,))
     note = f"the job's memory has no limit: {memory_gb:.3g} of {machine.memory_gb:.3g} GB are counted, its share of the threads"

@@ -17,12 +17,23 @@ from fitprint.sensors.surroundings import Surroundings as Surroundings
 
 @dataclass(frozen=True)
 class Sensors:
-    """The outcome of probing: what is read, and what is not and why."""
+    """The outcome of probing: what is read, and what is not and why.
+
+    Attributes:
+        counters: What is read.
+        absent: What is not, and why.
+        assumptions: Figures that modelled counters rest on.
+        notes: What a reader of the result has to know.
+        covered: Parts that are counted inside another part's sensor.
+        hidden_boards: A sensor of the whole machine sees accelerators that are not counted.
+    """
 
     counters: tuple[Counter | Shared, ...] = ()
     absent: tuple[Absent, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
+    covered: frozenset[str] = frozenset()
+    hidden_boards: bool = False
 
     @property
     def uncounted(self) -> tuple[str, ...]:
@@ -178,4 +189,13 @@ def _collect(findings: Sequence[Finding], machine: Machine, around: Surroundings
         absent=tuple(finding for finding in findings if isinstance(finding, Absent)),
         assumptions=tuple(row for finding in found for row in finding.assumptions),
         notes=tuple(note for finding in found for note in finding.notes),
+        covered=frozenset(part for finding in found for part in finding.covers),
+        hidden_boards=NODE in _counted(findings) and _hidden_boards(counters, around),
     )
+
+
+def _hidden_boards(counters: Sequence[Counter], around: Surroundings) -> bool:
+    """Whether the whole machine's power contains boards that are not counted."""
+    from fitprint.sensors import accelerators
+
+    return accelerators.boards_on_bus(around.sys_root) > sum(counter.sensor.part == "gpu" for counter in counters)

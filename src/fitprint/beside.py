@@ -1,0 +1,84 @@
+"""What a record shows beside its operational grams: embodied and market-based grams, water, money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fitprint.assumption import Assumption
+from fitprint.carbon.beside import beside_rows, cost, market_based_g, water_l
+from fitprint.carbon.embodied import Embodied, embodied, host_share, reserved
+from fitprint.carbon.factors import Factors
+from fitprint.clock import NS_PER_S
+from fitprint.config import Settings
+from fitprint.energy import Energy
+from fitprint.sensors.machine import Machine
+
+S_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The options that ask for it.
+
+    Attributes:
+        settings: The resolved options of the run.
+        factors: Joules to grams.
+        share: The share of the machine that the job has reserved; None where embodied grams are not asked for.
+    """
+
+    settings: Settings
+    factors: Factors
+    share: Assumption | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, factors: Factors, machine: Machine) -> Beside:
+        """Settle what depends on the machine."""
+        if not settings.config.embodied:
+            return cls(settings, factors)
+        return cls(settings, factors, host_share(machine.owned_threads, machine.threads, virtual=machine.virtual))
+
+    def fields(self, energy: Energy) -> dict[str, Any]:
+        """The record's fields; what was not asked for is None."""
+        config, facility_kwh = self.settings.config, self.factors.facility_kwh(energy)
+        made = self._embodied(energy)
+        hours = energy.duration_ns / NS_PER_S / S_PER_HOUR
+        pue = float(self.factors.pue.value or 1)
+        bought = config.market_intensity
+        return {
+            "embodied_g": made.g if made else None,
+            "water_l": water_l(self.factors.wall_j(energy), pue, _pair(config.water)) if config.water else None,
+            "market_based_g": market_based_g(facility_kwh, bought) if bought is not None else None,
+            "cost": cost(facility_kwh, hours * max(1, len(reserved(energy))), config.price, config.price_per_hour),
+            "currency": config.currency,
+        }
+
+    def assumptions(self, energy: Energy) -> tuple[Assumption, ...]:
+        """What the fields rest on."""
+        config, made = self.settings.config, self._embodied(energy)
+        rows = beside_rows(
+            self.settings.given_by,
+            water=_pair(config.water) if config.water else None,
+            market_intensity=config.market_intensity,
+            price=config.price,
+            price_per_hour=config.price_per_hour,
+            currency=config.currency,
+        )
+        return rows + (made.assumptions if made else ())
+
+    def _embodied(self, energy: Energy) -> Embodied | None:
+        if self.share is None:
+            return None
+        options = self.settings.config.embodied
+        return embodied(
+            energy.duration_ns / NS_PER_S,
+            accelerators=reserved(energy),
+            host=self.factors.chassis.kind,
+            share=self.share,
+            options=options if isinstance(options, dict) else None,
+        )
+
+
+def _pair(water: Any) -> tuple[float, float]:
+    wue, ewif = water
+    return float(wue), float(ewif)
