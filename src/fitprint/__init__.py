@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fitprint.budget import Budget, Decision
+    from fitprint.calculator import estimate
     from fitprint.config import Config
     from fitprint.decorator import track
     from fitprint.detection import detect
@@ -32,6 +33,7 @@ __all__ = [
     "Meter",
     "Tracker",
     "detect",
+    "estimate",
     "track",
 ]
 
@@ -47,6 +49,7 @@ _HOMES = {
     "Meter": "meter",
     "Tracker": "tracker",
     "detect": "detection",
+    "estimate": "calculator",
     "track": "decorator",
 }
 

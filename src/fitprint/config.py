@@ -211,7 +211,7 @@ def resolve(config: Config | None = None, environ: Mapping[str, str] | None = No
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     given_by: dict[str, str] = {}
-    project, user = _project_file(folder or Path.cwd()), _user_file()
+    project, user = _project_file(folder), _user_file()
     layers = [
         ("user file", _checked(_read_toml(user), str(user))),
         ("pyproject.toml", _checked(_table(_read_toml(project), "tool", "fitprint"), str(project))),
@@ -275,9 +275,14 @@ def _table(data: dict[str, Any], *names: str) -> dict[str, Any]:
     return data
 
 
-def _project_file(folder: Path) -> Path:
+def _project_file(folder: Path | None) -> Path:
+    """The nearest pyproject.toml. The working folder may be gone, and folders above it closed to this user."""
+    try:
+        folder = folder or Path.cwd()
+    except OSError:
+        return Path("pyproject.toml")
     candidates = [parent / "pyproject.toml" for parent in (folder, *folder.parents)]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    return next((path for path in candidates if os.path.isfile(path)), candidates[0])  # noqa: PTH113 - Path's raises if denied
 
 
 def _user_file() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from fitprint.carbon.factors import Factors
@@ -42,9 +43,10 @@ class Detection:
     def __str__(self) -> str:
         lines = ["sensors"]
         lines += [f"  {row['part']:<5} {_obtained(row):<16} {row['id']}  ({row['source']})" for row in self.found]
-        for row in self.absent:
+        for row, following in zip_longest(self.absent, self.absent[1:], fillvalue={"remedy": ""}):
             lines += [f"  -     {'absent':<16} {row['source']}: {row['reason']}"]
-            lines += [f"{'':<25}remedy: {row['remedy']}"] if row["remedy"] else []
+            once = row["remedy"] != following["remedy"]  # one command may mend several in a row
+            lines += [f"{'':<25}remedy: {row['remedy']}"] if row["remedy"] and once else []
         lines += [f"  note: {note}" for note in self.notes]
         lines += ["carbon"]
         lines += [f"  {row['name']:<12} {_value(row)}  ({row['source']}; {row['basis']})" for row in self.factors]

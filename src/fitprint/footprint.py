@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from fitprint.timeline import Timeline
 from fitprint.units import kwh
 
 SCHEMA = 1
@@ -127,6 +128,7 @@ class Footprint:
     segments: tuple[Mapping[str, Any], ...] = ()
     assumptions: tuple[Mapping[str, Any], ...] = ()
     budget: tuple[Mapping[str, Any], ...] = ()
+    energy_series: Mapping[str, Any] | None = None
     parameters: int | None = None
     flops: float | None = None
     hparams: Mapping[str, Any] | None = None
@@ -158,8 +160,8 @@ class Footprint:
         return StepEnergy(train_j / steps, steps / len(windows), math.fsum(w.duration_s for w in windows) / len(windows))
 
     def to_dict(self, *, epochs: bool = True) -> dict[str, Any]:
-        """Plain types only; ``epochs=False`` leaves the per-epoch records out."""
-        data = _fields(self, () if epochs else ("epochs", "blocks"))
+        """Plain types only; ``epochs=False`` leaves the per-epoch records and the series over time out."""
+        data = _fields(self, () if epochs else ("epochs", "blocks", "energy_series"))
         return {**data, "energy_kwh": self.energy_kwh, **self.extra}
 
     def to_json(self, *, epochs: bool = True) -> str:
@@ -220,6 +222,7 @@ def continued(before: Footprint, now: Footprint) -> Footprint:
         epochs=before.epochs + now.epochs,
         blocks=before.blocks + now.blocks,
         segments=before.segments + now.segments,
+        energy_series=_joined(before.energy_series, now.energy_series),
         assumptions=now.assumptions + tuple(row for row in before.assumptions if row not in now.assumptions),
         notes=tuple(dict.fromkeys(before.notes + now.notes)),
         extra={**before.extra, **now.extra},
@@ -246,6 +249,12 @@ _SUMMED = (
     "cost",
     "flops",
 )
+
+
+def _joined(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if before is None or now is None:
+        return now or before
+    return Timeline.from_dict(before).joined(Timeline.from_dict(now)).to_dict()
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

@@ -92,6 +92,8 @@ class Meter:
                 periods.append(counter.modulus * counter.sensor.unit_j / (2 * counter.p_max_w))
             if counter.sensor.method == "integrated":
                 periods.append(GAUGE_PERIOD_S)
+        if any(total.slow for total in self._totals):
+            periods.append(GAUGE_PERIOD_S)
         return min(periods)
 
     @property
@@ -150,9 +152,17 @@ class Meter:
         now_ns = self._clock.monotonic_ns()
         fresh = self._woke_up(now_ns) or fresh
         for total in self._totals:
+            if total.slow:
+                continue
             if fresh or now_ns - total.read_ns >= total.min_interval_s * NS_PER_S:
-                total.read(now_ns)
+                total.read(self._clock)
         return Snapshot(now_ns, tuple([t.total for t in self._totals]), tuple([t.observed_ns for t in self._totals]))
+
+    def _read_slow(self) -> None:
+        """What boundaries cannot wait for; without the lock, since nobody else reads it."""
+        for total in self._totals:
+            if total.slow:
+                total.read(self._clock)
 
     def _woke_up(self, now_ns: int) -> bool:
         """Whether the machine was suspended since the last reading; counters may have been reset or stood still."""
@@ -190,7 +200,9 @@ class Meter:
         self._stop.set()
         if self._keeper is not None and self._keeper is not threading.current_thread():
             self._keeper.join(timeout=LAST_TICK_S)
-        if self._lock.acquire(timeout=PATIENCE_S):  # who hangs in a driver keeps its handles
+            if self._keeper.is_alive():  # who hangs in a driver keeps its handles
+                return
+        if self._lock.acquire(timeout=PATIENCE_S):
             self._give_back()
             self._lock.release()
 
@@ -204,10 +216,11 @@ class Meter:
     def _keep(self) -> None:
         while not self._stop.wait(self.period_s):
             try:
+                self._read_slow()
                 self.snapshot(fresh=False)
                 if self._on_tick is not None:
                     self._on_tick()
-            except Exception:  # a keeper that dies would lose wraps; a bad tick only loses a tick
+            except BaseException:  # a keeper that dies would lose wraps; a bad tick only loses a tick
                 logger().debug("keeper tick failed", exc_info=True)
 
     def __enter__(self) -> Self:

@@ -33,6 +33,7 @@ class Stretch:
         phases: All of it by phase.
         decision: The stop, if one was decided.
         before: What the run had spent before it was resumed.
+        energy_series: Its joules over time, where they are to be written down.
     """
 
     run_id: str
@@ -43,6 +44,7 @@ class Stretch:
     phases: Mapping[str, Energy]
     decision: Decision | None
     before: Footprint | None
+    energy_series: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,7 @@ class Records:
             sensors=self._sensor_rows(energy),
             assumptions=tuple(row.to_dict() for row in self._assumptions(energy)),
             notes=self.notes,
+            energy_series=stretch.energy_series,
             **self.beside.fields(energy),
         )
         return dataclasses.replace(record, segments=(self._segment(record),))

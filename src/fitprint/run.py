@@ -30,9 +30,11 @@ from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
 from fitprint.sensors.fence import wait_for_accelerators
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
+from fitprint.timeline import SteadyTime, Timeline
 from fitprint.units import format_energy
 
 TEXT_EVERY_S = 60
+SERIES_EVERY_S = 600
 DIED = ("failed", "interrupted", "lost")
 
 
@@ -83,6 +85,8 @@ class Run:
         # Written into states, so that one that this very run has produced is not counted twice.
         self._token = os.urandom(8).hex()
         self._text_ns: int | None = None
+        self._timeline = Timeline()
+        self._series_written_ns = 0
 
     # ---- start and end
 
@@ -91,6 +95,8 @@ class Run:
         self._last = self._meter.start()
         if self._settings.calibrate_idle_s:
             self._calibrate_idle(self._settings.calibrate_idle_s)
+        self._time = SteadyTime(self._clock)
+        self._timeline.mark(self._time.at(self._last.time_ns), 0.0)
         if self._records.kind == "fit":
             logger().info(defaults(self._records.factors))
             for note in self._records.notes:
@@ -130,7 +136,7 @@ class Run:
             self._status = status or ("stopped" if self.watch.should_stop else "completed")
             self._awaits_state = False
             self._open_record()
-            self._emit("end", self._progress())
+            self._emit("end", self._progress(series=True))
         self._meter.close()
         self._recorder.close()
         footprint = self.footprint()
@@ -302,7 +308,7 @@ class Run:
             epochs = list(self.epochs)
             if self._account.epoch is not None:
                 epochs.append(self._close_window(self._account.epoch, self._epoch, None, complete=False))
-            return self._records.footprint(self._stretch(), epochs, self._blocks.records)
+            return self._records.footprint(self._stretch(series=True), epochs, self._blocks.records)
 
     def scalars(self) -> dict[str, float]:
         """The last epoch and the run so far, under the public tags."""
@@ -351,6 +357,7 @@ class Run:
             now = self._meter.snapshot(fresh=fresh)
             self._account.book(self._meter.between(self._last, now))
             self._last = now
+            self._timeline.mark(self._time.at(now.time_ns), self._energy_j)
         finally:
             self._cutting = False
 
@@ -362,10 +369,19 @@ class Run:
         with self._lock:
             latest = self._meter.latest  # reading again could hang in a driver while training waits for the lock
             if latest is not None and latest.time_ns >= self._last.time_ns and self._status == "running" and not self._awaits_state:
+                unbooked = self._meter.between(self._last, latest)
+                self._timeline.mark(self._time.at(latest.time_ns), self._energy_j + unbooked.joules)
                 self._open_record()
-                self._emit("progress", self._progress(self._meter.between(self._last, latest)))
+                self._emit("progress", self._progress(unbooked, series=self._series_is_due(latest.time_ns)))
 
-    def _stretch(self, unbooked: Energy | None = None) -> Stretch:
+    def _series_is_due(self, now_ns: int) -> bool:
+        """The series over time is long: it is written down now and then."""
+        due = now_ns - self._series_written_ns >= SERIES_EVERY_S * NS_PER_S
+        if due:
+            self._series_written_ns = now_ns
+        return due
+
+    def _stretch(self, unbooked: Energy | None = None, *, series: bool = False) -> Stretch:
         account = self._account
         if unbooked is not None:
             account = account.with_booked(unbooked)
@@ -378,6 +394,7 @@ class Run:
             dict(account.run.phases),
             self.watch.decision,
             self._before,
+            self._timeline.to_dict() if series else None,
         )
 
     def _after_epoch(self, record: EpochFootprint) -> None:
@@ -449,9 +466,9 @@ class Run:
             looks.append(min(batches_done + interval, end))
         return min(looks)
 
-    def _progress(self, unbooked: Energy | None = None) -> Callable[[], Footprint]:
+    def _progress(self, unbooked: Energy | None = None, *, series: bool = False) -> Callable[[], Footprint]:
         """The run without its epochs, written down later by the clerk: a boundary only keeps the numbers."""
-        stretch = self._stretch(unbooked)
+        stretch = self._stretch(unbooked, series=series)
         return lambda: self._records.footprint(stretch)
 
     def _open_record(self) -> None:

@@ -6,6 +6,7 @@ Whatever goes wrong inside a run costs its measurement and one log line, never t
 from __future__ import annotations
 
 import atexit
+import signal
 import sys
 import threading
 import weakref
@@ -96,6 +97,7 @@ class Tracker:
         self._final: Footprint | None = None
         self._broken = False
         self._left_loop = False
+        self._broke_off: str | None = None
         self._started = False
         self._last_scalars: dict[str, float] = {}
         self._awaits_state = awaits_state
@@ -178,7 +180,7 @@ class Tracker:
             index: Its number, from 0.
             schedule: What is planned, if anything is known.
         """
-        self._left_loop = False
+        self._left_loop, self._broke_off = False, None
         self.begin_epoch(index, schedule or Schedule(batches=1))
         try:
             yield
@@ -186,8 +188,9 @@ class Tracker:
             self.end_epoch()
             self._left_loop = True
             raise
-        except BaseException:
+        except BaseException as error:
             self.end_epoch(complete=False)
+            self._broke_off = status_of(error)
             raise
         self.end_epoch()
 
@@ -372,6 +375,8 @@ def status_of(error: BaseException | None) -> str | None:
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return None
     by_signal = isinstance(error, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException"
+    if isinstance(error, SystemExit):  # a handler's, by the convention of shells
+        by_signal = error.code in (128 + signal.SIGINT, 128 + signal.SIGTERM)
     return "interrupted" if by_signal else "failed"
 
 
@@ -379,7 +384,7 @@ def _close_at_exit(tracker: weakref.ref[Tracker]) -> None:
     """The interpreter ends and nobody closed the run: the last exception says how it ended."""
     alive = tracker()
     if alive is not None:
-        alive.close(status_of(getattr(sys, "last_value", None)))
+        alive.close(status_of(getattr(sys, "last_value", None)) or alive._broke_off)
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -19,13 +19,13 @@ def watched(**options) -> tuple[FakeClock, ScriptedCounter, Unwrapped]:
     clock = FakeClock()
     counter = ScriptedCounter(clock, **options)
     unwrapped = Unwrapped(counter)
-    unwrapped.read(clock.monotonic_ns())
+    unwrapped.read(clock)
     return clock, counter, unwrapped
 
 
 def read_after(seconds: float, clock: FakeClock, unwrapped: Unwrapped) -> None:
     clock.advance(seconds)
-    unwrapped.read(clock.monotonic_ns())
+    unwrapped.read(clock)
 
 
 @settings(max_examples=100)
@@ -35,7 +35,7 @@ def test_the_total_is_the_truth_for_any_power_and_any_reads_denser_than_a_wrap(t
     counter = ScriptedCounter(clock, modulus=MODULUS_MJ, p_max_w=400.0)
     counter.add(offset_mj / 1000)
     unwrapped = Unwrapped(counter)
-    unwrapped.read(clock.monotonic_ns())
+    unwrapped.read(clock)
     unread_mj = 0
     for watts, milliseconds, read in trace:
         if unread_mj + watts * milliseconds >= MODULUS_MJ:
@@ -66,7 +66,7 @@ def test_the_first_reading_is_the_zero():
     counter = ScriptedCounter(clock)
     counter.add(5_000.0)
     unwrapped = Unwrapped(counter)
-    unwrapped.read(clock.monotonic_ns())
+    unwrapped.read(clock)
     assert (unwrapped.total, unwrapped.observed_ns) == (0, 0)
 
 
@@ -187,11 +187,11 @@ def integrated(readings: list[tuple[float, float | None]]) -> Unwrapped:
     """Read a gauge at the end of each stretch of seconds, at the watts that it shows there."""
     clock, gauge = FakeClock(), ScriptedGauge()
     unwrapped = Unwrapped(Integrated(gauge, clock))
-    unwrapped.read(clock.monotonic_ns())
+    unwrapped.read(clock)
     for seconds, watts in readings:
         clock.advance(seconds)
         gauge.now = watts
-        unwrapped.read(clock.monotonic_ns())
+        unwrapped.read(clock)
     return unwrapped
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fitprint.clock import NS_PER_S
 from benchmarks.coverage import draw
+from fitprint.clock import NS_PER_S
 from fitprint.energy import Energy
 from fitprint.sensors.counter import Sensor
 

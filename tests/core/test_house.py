@@ -35,7 +35,7 @@ FLOORS = [
     {"records"},
     {"run"},
     {"tracker", "detection", "live", "recording"},
-    {"calculator", "comparison", "advice"},
+    {"calculator", "comparison", "advice", "regrams"},
     {"series", "command", "decorator", "doctor"},
     {"commands"},
     {"cli"},

@@ -39,7 +39,7 @@ def board(gpu):
 
     def read(after_s=0.0):
         time.sleep(after_s)
-        unwrapped.read(clock.monotonic_ns())
+        unwrapped.read(clock)
         return unwrapped.total * counter.sensor.unit_j
 
     read()
@@ -212,7 +212,7 @@ class History:
         self.since = sampler.joules
 
     def read(self) -> float:
-        self.unwrapped.read(self.sampler.clock.monotonic_ns())
+        self.unwrapped.read(self.sampler.clock)
         return self.unwrapped.total * 1e-6
 
     @property

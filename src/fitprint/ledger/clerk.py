@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.errors import LedgerError
+from fitprint.ledger.fork import FORKS
 from fitprint.ledger.journal import Journal, journal_folder
 from fitprint.ledger.process import Process
 from fitprint.ledger.store import Store
@@ -47,6 +48,7 @@ class Clerk:
         self._thread = threading.Thread(target=self._work, name="fitprint-clerk", daemon=True)
 
     def start(self) -> None:
+        FORKS.register()
         self._thread.start()
 
     def record(self, event: Callable[[], Mapping[str, Any]]) -> None:
@@ -70,16 +72,18 @@ class Clerk:
             self._wake.wait(RETRY_S if self._queue or self._unstored else None)
             self._wake.clear()
             closing = self._closing
-            self._write()
+            with FORKS.writing():
+                self._write()
             if not closing:
                 continue
             give_up_at = give_up_at or time.monotonic() + CLOSE_WITHIN_S - RETRY_S
             waiting = (self._queue or self._unstored) and self._worth_waiting
             if not waiting or time.monotonic() > give_up_at:
                 break
-        for file in (self._journal, self._store):
-            if file is not None:
-                file.close()
+        with FORKS.writing():
+            for file in (self._journal, self._store):
+                if file is not None:
+                    file.close()
 
     def _write(self) -> None:
         while self._queue:

@@ -11,7 +11,7 @@ from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.ledger.clerk import Clerk
 from fitprint.ledger.process import this_process
 
-# What the journal's first line says once; a resumed run's joined assumptions are in its own first line.
+# What the journal's first and last lines say; a resumed run's joined assumptions are in its own first line.
 STATIC = ("assumptions", "notes", "tags", "project", "name", "kind", "started_at", "run_id", "schema")
 
 
@@ -59,10 +59,11 @@ class Recorder:
             return
         epoch: EpochFootprint | None = fields.pop("epoch", None)
         head = {"event": event, "run_id": self._run_id, "at": self._clock.time(), **fields}
-        static = () if event == "start" else STATIC
+        static = () if event in ("start", "end") else STATIC
 
         def written() -> dict[str, Any]:
-            record = run().to_dict(epochs=False) if run else {}
+            now = run() if run else None
+            record = {**now.to_dict(epochs=False), "energy_series": now.energy_series} if now else {}
             changing = {key: value for key, value in record.items() if key not in static and value is not None}
             return {**head, **({"epoch": epoch.to_dict()} if epoch else {}), **({"run": changing} if run else {})}
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from fitprint.clock import NS_PER_S, Clock
+from fitprint.errors import SensorError
 
 Method = Literal["counter", "integrated", "modelled"]
 # What becomes of the joules: counted in the run, counted as this job's share of a device whose gross
@@ -29,6 +30,8 @@ POWER_OVER_S = 1.0
 # Hardware that is on draws power, and its counter moves at every tick. One that stands still for longer
 # does not measure (a hypervisor's stub, a hung firmware), and its joules are unknown, not 0.
 FROZEN_S = 10.0
+# A driver that takes longer for a reading, twice in a row, holds the training up: from then on the keeper alone reads it.
+SLOW_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,8 @@ class Gauge(Protocol):
 class Integrated:
     """A gauge as a counter of microjoules: trapezoids between readings, the window's edges included.
 
-    Power that could not be read is not made up: after a failure the count begins again at 0, which
-    everyone who reads it takes for what it is, a gap.
+    Power that could not be read, or cannot be, is not made up: after a failure the count begins again
+    at 0, which everyone who reads it takes for what it is, a gap.
 
     Args:
         gauge: What is integrated.
@@ -133,7 +136,7 @@ class Integrated:
 
     def read(self) -> int:
         try:
-            watts = self._gauge.watts()
+            watts = self._plausible(self._gauge.watts())
         except Exception:
             self._last, self._uj = None, -1.0
             raise
@@ -143,6 +146,12 @@ class Integrated:
             self._uj += (before + watts) / 2 * (now_ns - then_ns) / NS_PER_S / UJ_IN_J
         self._last = (now_ns, watts)
         return round(self._uj)
+
+    def _plausible(self, watts: float) -> float:
+        """One NaN or infinity in the sum would stay there for good."""
+        if not 0.0 <= watts <= PLAUSIBLE_FACTOR * self.p_max_w:
+            raise SensorError(f"{self.sensor.id}: it says {watts} W")
+        return watts
 
     def close(self) -> None:
         self._gauge.close()
@@ -166,12 +175,14 @@ class Unwrapped:
         "_power_known",
         "_power_since",
         "_raw",
+        "_took_long",
         "counter",
         "gaps",
         "observed_ns",
         "power_w",
         "read_ns",
         "sensor",
+        "slow",
         "total",
     )
 
@@ -183,6 +194,8 @@ class Unwrapped:
         self.read_ns = 0
         self.gaps: list[tuple[int, int]] = []
         self.power_w = 0.0
+        self.slow = False
+        self._took_long = False
         self._raw: int | None = None
         self._moved_ns = 0
         self._frozen = False
@@ -193,12 +206,20 @@ class Unwrapped:
     def min_interval_s(self) -> float:
         return self.counter.min_interval_s
 
-    def read(self, now_ns: int) -> None:
-        """Read the counter once. A failing read changes nothing: the next good one catches up."""
+    def read(self, clock: Clock) -> None:
+        """Read the counter once. A failing read changes nothing: the next good one catches up.
+
+        It is dated when it is done: a driver may hang, and what was drawn meanwhile is in the count.
+        """
+        began_ns = clock.monotonic_ns()
         try:
             raw = self.counter.read()
         except Exception:  # any driver error costs coverage, never the training
             return
+        now_ns = clock.monotonic_ns()
+        took_long = now_ns - began_ns > SLOW_S * NS_PER_S
+        self.slow = self.slow or (took_long and self._took_long)  # once may be a hiccup
+        self._took_long = took_long
         self.advance(raw, now_ns)
 
     def leave_out(self, now_ns: int) -> None:

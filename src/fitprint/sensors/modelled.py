@@ -43,6 +43,9 @@ TRAINING_SHARE, ACCELERATOR_ERROR = 0.8, 0.50
 # Idle and full watts of all CPUs, their sources, and the relative half-widths of the interval.
 CpuPower = tuple[float, float, list[Assumption], tuple[float, float]]
 
+# Boards that NVML shows as several devices; the table's limit is the whole board's. (AMD's of two dies are counted as boards.)
+DEVICES_ON_A_BOARD = {"Tesla K80": 2, "Tesla M60": 2, "NVIDIA A16": 4}
+
 
 class ModelledCounter:
     """Energy in microjoules from wall time and busy CPU time."""
@@ -184,8 +187,10 @@ def model_accelerator(sensor_id: str, name: str, clock: Clock) -> Found | None:
     row = accelerator_tdp(name)
     if row is None:
         return None
-    tdp_w = float(row["tdp_w"])
-    basis = f"{row['basis']} of {row['name']}; {TRAINING_SHARE:g} of it is assumed while a run lasts"
+    devices = DEVICES_ON_A_BOARD.get(row["name"], 1)
+    tdp_w = float(row["tdp_w"]) / devices
+    of = row["name"] if devices == 1 else f"{row['name']}, shared by its {devices} devices"
+    basis = f"{row['basis']} of {of}; {TRAINING_SHARE:g} of it is assumed while a run lasts"
     tdp = Assumption("accelerator_tdp", tdp_w, None, None, "W", row["source"], int(row["year"]), basis)
     source = f"model, {name}: {TRAINING_SHARE:g} x {tdp_w:g} W"
     sensor = _sensor(sensor_id, "gpu", (ACCELERATOR_ERROR, ACCELERATOR_ERROR), source)

@@ -175,12 +175,12 @@ def _one_node(findings: Sequence[Finding]) -> list[Finding]:
 
 def _collect(findings: Sequence[Finding], machine: Machine, around: Surroundings, attribute: str) -> Sensors:
     from fitprint.sensors.attribution import shared
-    from fitprint.sensors.trace import Recorded, head
+    from fitprint.sensors.trace import Recorded, head, shielded
 
     found = [finding for finding in findings if isinstance(finding, Found)]
     counters = _counters(findings)
     if around.keep is not None:
-        around.keep(head(counters))
+        shielded(around.keep)(head(counters))
         counters = [Recorded(counter, around.keep, around.clock) for counter in counters]
     boards = {name: share for finding in found for name, share in finding.shares.items()}
     where = {"sys_root": around.sys_root, "proc_root": around.proc_root}

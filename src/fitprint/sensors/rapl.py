@@ -22,6 +22,9 @@ RAPL_ERROR = 0.05
 # The counters are updated about once a millisecond (Intel SDM; Linux amd_energy.rst).
 TICK_S = 0.001
 
+# A range that P_MAX_W passes within less is nonsense: the least that hardware has is 65,536 J (AMD), a minute of it.
+SHORTEST_RANGE_S = 0.01
+
 # psys is the whole machine: a DGX B200 draws 14.3 kW (NVIDIA's data sheet).
 PSYS_P_MAX_W = 20_000.0
 # psys against the battery's own figure on idle laptops: 6.66 W for 6 W and 12.21 W for 9.31 W, which
@@ -59,8 +62,8 @@ class RaplZone:
 
     def __init__(self, folder: Path, sensor: Sensor, p_max_w: float) -> None:
         self._fd = os.open(folder / "energy_uj", os.O_RDONLY | os.O_CLOEXEC)
-        self.modulus = _range(folder)
         self.p_max_w = max([p_max_w, *_limits_w(folder)])
+        self.modulus = _range(folder, self.p_max_w)
         self.sensor = sensor
 
     def read(self) -> int:
@@ -215,12 +218,16 @@ def _name(folder: Path) -> str:
         return folder.name
 
 
-def _range(folder: Path) -> int | None:
-    """The counter starts again one unit after its largest value; unknown range: any decrease is a reset."""
+def _range(folder: Path, p_max_w: float) -> int | None:
+    """The counter starts again one unit after its largest value; unknown range: any decrease is a reset.
+
+    A range that would be passed at once is none: the keeper would have to read without a pause.
+    """
     try:
-        return int((folder / "max_energy_range_uj").read_text()) + 1
+        units = int((folder / "max_energy_range_uj").read_text()) + 1
     except (OSError, ValueError):
         return None
+    return units if units * UJ_IN_J >= SHORTEST_RANGE_S * p_max_w else None
 
 
 def _limits_w(folder: Path) -> list[float]:

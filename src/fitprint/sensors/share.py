@@ -62,6 +62,7 @@ class Attributed:
 
     __slots__ = ("_last_share", "_part", "_seen", "_shared", "_whole", "sensor", "total")
     min_interval_s = 0.0
+    slow = False
 
     def __init__(self, whole: Unwrapped, shared: Shared) -> None:
         self.sensor = shared.attributed
@@ -84,7 +85,7 @@ class Attributed:
     def power_w(self) -> float:
         return self._whole.power_w * self._last_share
 
-    def read(self, now_ns: int) -> None:
+    def read(self, clock: Clock) -> None:
         """Take over what the whole has counted since the last time."""
         counted, self._seen = self._whole.total - self._seen, self._whole.total
         self._part += counted * self._share()
@@ -100,7 +101,8 @@ class Attributed:
     def _share(self) -> float:
         """A share that cannot be found out now is the last known."""
         try:
-            self._last_share = min(1.0, max(0.0, self._shared.share()))
+            share = self._shared.share()
+            self._last_share = min(1.0, max(0.0, share)) if math.isfinite(share) else self._last_share
         except Exception:  # other people's processes come and go while they are looked at
             return self._last_share
         return self._last_share

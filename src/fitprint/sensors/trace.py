@@ -21,6 +21,7 @@ from typing import Any
 
 from fitprint.clock import NS_PER_S, Clock
 from fitprint.errors import SensorError
+from fitprint.notices import logger
 from fitprint.sensors.counter import Counter, Sensor
 
 SCHEMA = 1
@@ -41,7 +42,7 @@ class Recorded:
         self.p_max_w = counter.p_max_w
         self.min_interval_s = counter.min_interval_s
         self._counter = counter
-        self._keep = keep
+        self._remember = shielded(keep)
         self._clock = clock
 
     def read(self) -> int:
@@ -50,13 +51,25 @@ class Recorded:
         try:
             raw = self._counter.read()
         except Exception as error:
-            self._keep({**reading, "error": str(error), "call_ns": time.perf_counter_ns() - began_ns})
+            self._remember({**reading, "error": str(error), "call_ns": time.perf_counter_ns() - began_ns})
             raise
-        self._keep({**reading, "raw": raw, "call_ns": time.perf_counter_ns() - began_ns})
+        self._remember({**reading, "raw": raw, "call_ns": time.perf_counter_ns() - began_ns})
         return raw
 
     def close(self) -> None:
         self._counter.close()
+
+
+def shielded(keep: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    """The same, but a line that cannot be kept costs the trace that line, not the counter its reading."""
+
+    def kept(row: dict[str, Any]) -> None:
+        try:
+            keep(row)
+        except Exception:
+            logger().debug("a line of the trace is lost", exc_info=True)
+
+    return kept
 
 
 def head(counters: Sequence[Counter]) -> dict[str, Any]:

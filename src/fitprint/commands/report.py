@@ -1,0 +1,51 @@
+"""``fitprint report``: a recorded run, with better intensities if there are some by now."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from fitprint.carbon.series_file import read_series
+from fitprint.errors import FitprintError
+from fitprint.footprint import Footprint
+from fitprint.ledger.store import Ledger
+from fitprint.regrams import regrams
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand's parser."""
+    parser = commands.add_parser("report", help="a recorded run, with better intensities if there are some by now")
+    parser.add_argument("--run", help="its id, as `fitprint runs` lists it; the last run by default")
+    parser.add_argument("--ledger", help="the ledger's file; fitprint.db in this folder by default")
+    parser.add_argument("--intensity", type=Path, metavar="FILE", help="CSV of g/kWh over time: grams are worked out again from it")
+    parser.add_argument("--tz", help="zone of times without one in that file, for example Europe/Paris")
+    parser.add_argument("--column", help="its column of figures, where it has several")
+    parser.add_argument("--unit", help="their unit, for example lb/MWh")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page instead of printing")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(command=_report)
+
+
+def _report(options: argparse.Namespace) -> int:
+    footprint = _chosen(options)
+    if options.html is not None:
+        try:
+            options.html.write_text(footprint.to_html(), encoding="utf-8")
+        except OSError as error:
+            raise FitprintError(f"cannot write {str(options.html)!r}: {error.strerror or error}. Name another file.") from error
+        return 0
+    print(footprint.to_json() if options.json else footprint)
+    return 0
+
+
+def _chosen(options: argparse.Namespace) -> Footprint:
+    ledger = Ledger(options.ledger)
+    runs = [] if options.run else ledger.runs()
+    if not options.run and not runs:
+        raise FitprintError(f"no runs in {ledger.path}. Name another file with --ledger.")
+    footprint = ledger.footprint(options.run or runs[-1]["run_id"])
+    if options.intensity is None:
+        return footprint
+    series = read_series(options.intensity, tz=options.tz, column=options.column, unit=options.unit)
+    return regrams(footprint, series)
