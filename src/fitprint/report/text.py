@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 FIRST_LINE = ("NOT COUNTED", "MODELLED")
 
 
+# A node factor this near to 1 is none.
+SMALLEST_DIFFERENCE = 0.005
+
+
 def headline(footprint: Footprint) -> str:
     """One line: grams with interval, energy, time, epochs, status; what is not counted comes first."""
     missing = [note for note in footprint.notes if note.startswith(FIRST_LINE)]
     parts = [
         *missing,
-        f"{format_co2e(footprint.co2e_g)} CO2e ({interval(footprint)})",
+        f"{format_co2e(footprint.co2e_g)} CO2e ({interval(footprint)}{_without_node_factor(footprint)})",
         f"{format_energy(footprint.energy_j)} in {format_duration(footprint.duration_s)}",
         f"{len(footprint.epochs)} epoch{'s' if len(footprint.epochs) != 1 else ''}",
         footprint.status,
@@ -72,6 +76,14 @@ def parts_line(footprint: Footprint) -> str:
     return f"{', '.join(parts)}; {shares}"
 
 
+def _without_node_factor(footprint: Footprint) -> str:
+    """What tools would say that stop at the sensors, where that is something else."""
+    factor = footprint.node_factor
+    if factor is None or footprint.co2e_g is None or abs(factor - 1) < SMALLEST_DIFFERENCE:
+        return ""
+    return f"; {format_co2e(footprint.co2e_g / factor)} without the node factor {significant(factor)}"
+
+
 def _step(footprint: Footprint) -> str:
     step = footprint.step_energy
     if step is None:
@@ -86,7 +98,12 @@ def _beside(footprint: Footprint) -> str:
         (footprint.gross_energy_j, "with all of the devices that others use too"),
         (footprint.node_energy_j, "drawn by the whole machine"),
     ]
-    return ", ".join(f"{format_energy(joules)} {what}" for joules, what in rows if joules is not None)
+    parts = [f"{format_energy(joules)} {what}" for joules, what in rows if joules is not None]
+    grams = [(footprint.embodied_g, "embodied"), (footprint.market_based_g, "market-based")]
+    parts += [f"{format_co2e(g)} {what}" for g, what in grams if g is not None]
+    parts += [f"{significant(footprint.water_l)} l of water"] if footprint.water_l is not None else []
+    parts += [f"{footprint.cost:,.2f} {footprint.currency or '(no currency given)'}"] if footprint.cost is not None else []
+    return ", ".join(parts)
 
 
 def _place(assumptions: Iterable[Mapping[str, Any]]) -> str:
