@@ -9,10 +9,13 @@ from fitprint.assumption import Assumption
 from fitprint.carbon.beside import beside_rows, cost, market_based_g, water_l
 from fitprint.carbon.embodied import Embodied, embodied, host_share, reserved
 from fitprint.carbon.factors import Factors
+from fitprint.carbon.sci import parse_functional_unit, sci_g
 from fitprint.clock import NS_PER_S
 from fitprint.config import Settings
 from fitprint.energy import Energy
+from fitprint.footprint import Footprint
 from fitprint.sensors.machine import Machine
+from fitprint.units import format_co2e
 
 S_PER_HOUR = 3600.0
 
@@ -66,6 +69,17 @@ class Beside:
         )
         return rows + (made.assumptions if made else ())
 
+    def score(self, footprint: Footprint) -> str:
+        """The Software Carbon Intensity as a sentence; empty where it is not asked for or a count is not known."""
+        text = self.settings.config.functional_unit
+        if not text:
+            return ""
+        unit = parse_functional_unit(text)
+        grams = sci_g(footprint.co2e_g, footprint.embodied_g, unit, _counts(footprint))
+        if grams is None:
+            return f"no score per {unit}: embodied grams (embodied=True) and the number of {unit.of}s have to be known"
+        return f"{format_co2e(grams)} CO2e per {unit}, operational and embodied (Software Carbon Intensity, ISO/IEC 21031)"
+
     def _embodied(self, energy: Energy) -> Embodied | None:
         if self.share is None:
             return None
@@ -77,6 +91,18 @@ class Beside:
             share=self.share,
             options=options if isinstance(options, dict) else None,
         )
+
+
+def _counts(footprint: Footprint) -> dict[str, float | None]:
+    """What a run counts of its own; None where an epoch does not know it."""
+    steps, samples = ([getattr(epoch, name) for epoch in footprint.epochs] for name in ("steps", "samples"))
+    return {
+        "run": 1,
+        "epoch": len(footprint.epochs),
+        "step": None if None in steps else sum(steps),
+        "sample": None if None in samples else sum(samples),
+        "hour": footprint.duration_s / S_PER_HOUR,
+    }
 
 
 def _pair(water: Any) -> tuple[float, float]:

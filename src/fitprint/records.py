@@ -96,7 +96,9 @@ class Records:
         """The record of the run, what it had spent before it was resumed included."""
         mine = dataclasses.replace(self._stretch(stretch), epochs=tuple(epochs), blocks=tuple(blocks))
         whole = mine if stretch.before is None else continued(stretch.before, mine)
-        return dataclasses.replace(whole, budget=self._budgets(self.spent(stretch)))
+        score = self.beside.score(whole)
+        notes = (*whole.notes, score) if score else whole.notes
+        return dataclasses.replace(whole, notes=notes, budget=self._budgets(self.spent(stretch)))
 
     def spent(self, stretch: Stretch, unseen_j: float = 0.0) -> Spent:
         """What counts against budgets.
