@@ -13,6 +13,8 @@ from fitprint.sensors.counter import COUNTED, Role, Sensor
 
 # Two-sided 95 % normal quantile.
 Z95 = 1.96
+# A reading is dated when it is done, after the window has begun: so short a time is no gap.
+READING_NS = NS_PER_S // 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ class Energy:
         observed = [ns for ns, s in zip(self.observed_ns, self.sensors, strict=True) if s.role in COUNTED]
         if not observed or self.duration_ns <= 0:
             return None
-        return min(1.0, max(0.0, min(observed) / self.duration_ns))
+        least_ns = max(0, min(observed))
+        return 1.0 if self.duration_ns - least_ns < READING_NS <= self.duration_ns else min(1.0, least_ns / self.duration_ns)
 
     @property
     def low_j(self) -> float:
