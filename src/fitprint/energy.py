@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any, Self, get_args
 
@@ -197,3 +197,21 @@ class Energy:
             tuple(data["observed_ns"]),
             data["duration_ns"],
         )
+
+
+def united(energies: Iterable[Energy]) -> Energy:
+    """What several processes of a host saw of the same time, each sensor once: as who observed it longest counted it.
+
+    A union by sensor id: idempotent, commutative and associative, so that ranks may send theirs twice and
+    in any order.
+    """
+    best: dict[str, tuple[int, int, Sensor]] = {}
+    duration_ns = 0
+    for energy in energies:
+        duration_ns = max(duration_ns, energy.duration_ns)
+        for sensor, count, observed_ns in zip(energy.sensors, energy.counts, energy.observed_ns, strict=True):
+            known = best.get(sensor.id, (-1, -1, sensor))
+            best[sensor.id] = max(known, (observed_ns, count, sensor), key=lambda seen: seen[:2])
+    rows = [best[name] for name in sorted(best)]
+    counts, observed = tuple(count for _, count, _ in rows), tuple(observed_ns for observed_ns, _, _ in rows)
+    return Energy(tuple(sensor for _, _, sensor in rows), counts, observed, duration_ns)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.coverage import draw
 from fitprint.clock import NS_PER_S
-from fitprint.energy import Energy
+from fitprint.energy import Energy, united
 from fitprint.sensors.counter import Sensor
 
 SENSORS = (
@@ -177,3 +177,18 @@ def test_the_interval_of_a_tick_covers_the_truth_as_often_as_it_says():
 @pytest.mark.parametrize("kind", [None, "measured", "modelled", "mixed"])
 def test_the_95_percent_interval_holds_the_truth_of_95_percent_of_machines(kind):
     assert 0.93 <= draw(2000, seed=20261123, kind=kind) <= 0.97
+
+
+@settings(max_examples=100)
+@given(seen=st.lists(energies(), min_size=1, max_size=5), data=st.data())
+def test_a_union_is_the_same_in_any_order_and_however_often_a_part_comes(seen, data):
+    union = united(seen)
+    again = data.draw(st.permutations(seen + data.draw(st.lists(st.sampled_from(seen)))))
+    assert united(again) == union
+    assert united([union, *seen]) == union
+    assert united([united(seen[:1]), united(seen[1:])]) == union
+
+
+def test_a_sensor_that_two_ranks_saw_is_counted_once():
+    one, other = of(("gpu", "counter", 100.0, 0.05, 0.05)), of(("gpu", "counter", 100.0, 0.05, 0.05))
+    assert united([one, other]).joules == pytest.approx(100.0)
