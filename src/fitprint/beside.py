@@ -18,6 +18,7 @@ from fitprint.sensors.machine import Machine
 from fitprint.units import format_co2e
 
 S_PER_HOUR = 3600.0
+SCORE = "Software Carbon Intensity, ISO/IEC 21031"
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class Beside:
         unit = parse_functional_unit(text)
         grams = sci_g(footprint.co2e_g, footprint.embodied_g, unit, _counts(footprint))
         if grams is None:
-            return f"no score per {unit}: embodied grams (embodied=True) and the number of {unit.of}s have to be known"
-        return f"{format_co2e(grams)} CO2e per {unit}, operational and embodied (Software Carbon Intensity, ISO/IEC 21031)"
+            return f"no score per {unit}: embodied grams (embodied=True) and the number of {unit.of}s have to be known ({SCORE})"
+        return f"{format_co2e(grams)} CO2e per {unit}, operational and embodied ({SCORE})"
 
     def _embodied(self, energy: Energy) -> Embodied | None:
         if self.share is None:

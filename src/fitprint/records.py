@@ -9,7 +9,7 @@ from typing import Any
 
 from fitprint.account import Window
 from fitprint.assumption import Assumption
-from fitprint.beside import Beside
+from fitprint.beside import SCORE, Beside
 from fitprint.budget import Decision, Spent
 from fitprint.carbon.factors import Factors
 from fitprint.clock import NS_PER_S
@@ -97,7 +97,7 @@ class Records:
         mine = dataclasses.replace(self._stretch(stretch), epochs=tuple(epochs), blocks=tuple(blocks))
         whole = mine if stretch.before is None else continued(stretch.before, mine)
         score = self.beside.score(whole)
-        notes = (*whole.notes, score) if score else whole.notes
+        notes = tuple(note for note in whole.notes if SCORE not in note) + ((score,) if score else ())
         return dataclasses.replace(whole, notes=notes, budget=self._budgets(self.spent(stretch)))
 
     def spent(self, stretch: Stretch, unseen_j: float = 0.0) -> Spent:
