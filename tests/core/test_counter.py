@@ -251,3 +251,14 @@ def test_an_integrated_or_modelled_source_may_say_0_watts_for_as_long_as_it_like
 def test_gaps_that_meet_are_one_however_many_readings_they_hold():
     unwrapped = unwrapped_every_second([10**12 * i for i in range(1000)])
     assert unwrapped.gaps == [(0, 999 * NS_PER_S)]
+
+
+def test_a_tick_between_two_readings_a_moment_apart_is_not_taken_for_high_power():
+    clock = FakeClock()
+    board = ScriptedCounter(clock, watts=0.0, tick_s=0.1)
+    unwrapped = Unwrapped(board)
+    unwrapped.read(clock)
+    board.add(50.0)  # 100 ms at 500 W become visible at once
+    clock.advance(0.001)
+    unwrapped.read(clock)
+    assert unwrapped.power_w <= 500.0

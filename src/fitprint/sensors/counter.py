@@ -293,11 +293,17 @@ class Unwrapped:
         self.gaps.append((since_ns, now_ns))
 
     def _update_power(self, now_ns: int) -> None:
-        """Mean power since a mark that is moved up once it is old enough; before the first, of what there is."""
+        """Mean power since a mark that is moved up once it is old enough; before the first, of what there is.
+
+        Two readings milliseconds apart may have a whole tick between them: over so short a time the tick
+        is added, so that the power is never told too high.
+        """
         total, since_ns = self._power_since
         elapsed_s = (now_ns - since_ns) / NS_PER_S
-        if elapsed_s >= POWER_OVER_S or (elapsed_s > 0 and not self._power_known):
-            self.power_w = (self.total - total) * self.sensor.unit_j / elapsed_s
+        counted_j = (self.total - total) * self.sensor.unit_j
         if elapsed_s >= POWER_OVER_S:
+            self.power_w = counted_j / elapsed_s
             self._power_since = (self.total, now_ns)
             self._power_known = True
+        elif elapsed_s > 0 and not self._power_known:
+            self.power_w = counted_j / (elapsed_s + self.sensor.tick_s)
