@@ -7,8 +7,10 @@ from dataclasses import KW_ONLY, asdict, dataclass, replace
 from typing import Any, Literal
 
 from fitprint.errors import refusal
+from fitprint.forecast import Forecast
 from fitprint.notices import logger
-from fitprint.pace import CLOSING_MARGIN, ENDING_S, Expected, Pace
+from fitprint.pace import CLOSING_MARGIN, ENDING_S, Expected, Pace, Schedule
+from fitprint.sentences import at_this_pace
 from fitprint.units import QUANTITY_EXPECTED, Quantity, format_co2e, format_energy, format_quantity, parse_quantity, significant
 
 # check="epoch" looks inside an epoch so often that one interval costs at most this share of what is left.
@@ -139,12 +141,16 @@ class Watch:
     Args:
         budgets: The budgets.
         say: Takes the sentences that a person should read.
+        look_ahead: Forecasts the run; asked as a warning is given.
     """
 
-    def __init__(self, budgets: Sequence[Budget], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, budgets: Sequence[Budget], say: Callable[[str], None], look_ahead: Callable[[], Forecast | None] = lambda: None
+    ) -> None:
         self.budgets = tuple(budgets)
         self.decision: Decision | None = None
         self._say = say
+        self._look_ahead = look_ahead
         self._said: set[tuple[str, int]] = set()
         self._undelivered: list[Callable[[Decision], object]] = []
         self._looks_inside = False
@@ -154,7 +160,15 @@ class Watch:
         return self.decision is not None
 
     def before(
-        self, spent: Spent, pace: Pace, *, epochs_done: int, power_w: float, what: str = "epoch", number: int | None = None
+        self,
+        spent: Spent,
+        pace: Pace,
+        *,
+        epochs_done: int,
+        power_w: float,
+        what: str = "epoch",
+        number: int | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         """Decide whether another epoch, or another block of a long one, may begin.
 
@@ -165,15 +179,16 @@ class Watch:
             power_w: Recent power.
             what: ``epoch`` or ``block``.
             number: Number of the one that would begin; ``epochs_done`` by default.
+            schedule: The framework's plan.
         """
-        ahead = pace.next_epoch()
+        number = epochs_done if number is None else number
+        ahead = pace.next_epoch(number, schedule)
         for budget in self.budgets:
             self._warn(budget, spent)
             need = Expected(0.0, 0.0)
             # By batches the budget is used to the last one, but only where there is a hook between batches.
             if ahead is not None and (budget.check == "epoch" or not self._looks_inside):
                 need = Expected(ahead.mean, ahead.upper + ENDING_S * power_w)
-            number = epochs_done if number is None else number
             self._decide(budget, spent, need, epochs_done, f"before {what} {number}", f"the next {what}")
 
     def inside_epoch(self, spent: Spent, interval_j: float, closing_j: float, *, epochs_done: int) -> None:
@@ -213,7 +228,18 @@ class Watch:
         share = spent.of(quantity) / quantity.value
         if share >= budget.warn_at and self._first_time("warning", budget):
             used = format_quantity(spent.of(quantity), quantity.unit)
-            self._say(f"{significant(100 * share)} % of the budget of {budget.limit} is used ({used}).")
+            ahead = self._ahead_of(budget, spent)
+            self._say(f"{significant(100 * share)} % of the budget of {budget.limit} is used ({used}){ahead}.")
+
+    def _ahead_of(self, budget: Budget, spent: Spent) -> str:
+        """When the budget will be reached, as the second half of a sentence; empty where nothing is known."""
+        forecast, quantity = self._look_ahead(), budget.quantity
+        per_j = spent.ahead(1.0, quantity)
+        if forecast is None or per_j <= 0:
+            return ""
+        used, rest = spent.of(quantity), forecast.rest()
+        needs = rest.scaled(per_j, used) if rest is not None else None
+        return at_this_pace(forecast, forecast.reached((quantity.value - used) / per_j), needs, quantity.unit)
 
     def _decide(self, budget: Budget, spent: Spent, need: Expected, epochs_done: int, where: str, what: str) -> None:
         quantity = budget.quantity
