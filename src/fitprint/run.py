@@ -161,6 +161,7 @@ class Run:
             self.end_epoch(complete=False)
             self._fence()
             self._cut()
+            self.watch.goes_on()
             self._schedule = schedule
             if self.epochs:
                 self._pace.gap(self._energy_j - self._epoch_end_j)
@@ -192,7 +193,7 @@ class Run:
                 training_j = self._account.epoch.joules_in("train") + unseen_j
                 power_w, index = self._meter.power_w, self._epoch.index
                 closing_j = self._pace.closing(training_j, batches_done, power_w, self._schedule, index)
-                self.watch.inside_epoch(spent, ahead_j, closing_j, epochs_done=self._epochs_done)
+                self.watch.inside_epoch(spent, ahead_j, closing_j, epochs_done=self._epochs_done, number=index)
             return next_look
 
     def end_epoch(self, *, steps: int | None = None, complete: bool = True) -> None:
