@@ -87,6 +87,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         )
         self._log = log
         self._writer = _writer(log_dir) if log_dir is not None and log else None
+        self._log_dir = Path(log_dir) if log_dir is not None else None
         self._first_step = self._epoch = 0
         self._fitting = False
 
@@ -107,6 +108,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         self._fitting = False
+        self._save()
         ended = self.series.end()
         if ended is not None and ended.measuring:
             self._write_text(ended.run_text(at_once=True))
@@ -194,6 +196,15 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         if self.series.tracker.should_stop and self.model is not None:
             self.model.stop_training = True
 
+    def _save(self) -> None:
+        """Where a budget ends the run; Keras does not tell whether another callback keeps the model."""
+        path = self.series.save_path(".keras", self._log_dir)
+        if path is None or self.model is None:
+            return
+        self.series.tracker.enter("checkpoint")
+        self.series.shielded("saving the model", lambda: _save_model(self.model, path), None)
+        self.series.tracker.leave("checkpoint")
+
     def _write_text(self, text: str | None) -> None:
         if text and self._writer is not None:
             self._writer.text("fitprint/run", text, step=self._epoch)
@@ -201,6 +212,11 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry the options, not open files."""
         return {**self.__dict__, "_writer": None if self._writer is None else _writer(Path(self._writer.log_dir).parent)}
+
+
+def _save_model(model: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model.save(path)
 
 
 def _writer(log_dir: str | Path) -> CarbonWriter:

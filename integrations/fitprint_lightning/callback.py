@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fitprint import Budget, Config
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 else:
     from fitprint_lightning.base import LightningCallback
 
-PROGRESS_BAR_TAG = "carbon/total_co2e_g"
+PROGRESS_BAR_TAGS = ("carbon/total_co2e_g", "carbon/forecast_co2e_g")
 
 
 class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the framework is not followed by the type checker
@@ -84,7 +85,7 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._kind = str(getattr(stage, "value", stage))
-        self.series.begin(self._kind, awaits_state=True)
+        self.series.begin(self._kind, awaits_state=True, rehearsal=bool(trainer.fast_dev_run))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._in_epoch = False
@@ -96,6 +97,7 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._take_metrics(trainer)
+        self._save(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._end(trainer)
@@ -117,7 +119,7 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.series.batch(batch_idx + 1):
-            self._look(trainer, batch_idx + 1)
+            self._look(trainer, pl_module, batch_idx + 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._in_epoch = False
@@ -164,18 +166,27 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
         schedule = self.series.shielded("reading the trainer's plan", lambda: plan(trainer), Schedule())
         self.series.begin_epoch(trainer.current_epoch, schedule, batches_done=batches_done)
 
-    def _look(self, trainer: Trainer, batches_done: int) -> None:
+    def _look(self, trainer: Trainer, pl_module: LightningModule, batches_done: int) -> None:
         block = self.series.look(batches_done)
-        if block and self._log:
-            self.series.shielded("logging a block", lambda: _log_to_all(trainer, block), None)
+        if self._log and not getattr(trainer, "barebones", False):
+            self.series.shielded("logging a block", lambda: self._publish_inside(trainer, pl_module, block), None)
         if trainer.world_size == 1:
             self._pass_on_stop(trainer)
 
     def _publish(self, pl_module: LightningModule) -> None:
         values = self.series.tracker.scalars()
-        total = values.pop(PROGRESS_BAR_TAG)
+        shown = {tag: values.pop(tag) for tag in PROGRESS_BAR_TAGS if tag in values}
         pl_module.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
-        pl_module.log(PROGRESS_BAR_TAG, total, on_step=False, on_epoch=True, batch_size=1, prog_bar=True)
+        pl_module.log_dict(shown, on_step=False, on_epoch=True, batch_size=1, prog_bar=True)
+
+    def _publish_inside(self, trainer: Trainer, pl_module: LightningModule, block: Mapping[str, float]) -> None:
+        """Inside an epoch: the forecast on the progress bar, and with a block's end in the loggers."""
+        forecast = self.series.tracker.forecast
+        ahead = {"carbon/forecast_co2e_g": forecast.mean} if forecast is not None else {}
+        for tag, value in ahead.items():
+            pl_module.log(tag, value, on_step=True, on_epoch=False, batch_size=1, prog_bar=True, logger=False)
+        if block:
+            _log_to_all(trainer, {**block, **ahead})
 
     def _pass_on_stop(self, trainer: Trainer) -> None:
         """Every rank passes here, and all stop if one of them has to: a lone stop would break the others."""
@@ -188,6 +199,15 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
         """The user's own metrics of the epoch that ended, complete only after all of its hooks; old ones left out."""
         fresh = {k: v for k, v in trainer.callback_metrics.items() if v is not self._stale.get(k)}
         self.series.tracker.annotate(fresh)
+
+    def _save(self, trainer: Trainer) -> None:
+        """Where a budget ends the run and no ModelCheckpoint keeps the model; every rank takes part."""
+        path = self.series.save_path(".ckpt", Path(trainer.default_root_dir))
+        if path is None or trainer.checkpoint_callbacks:
+            return
+        self.series.tracker.enter("checkpoint")
+        self.series.shielded("saving the model", lambda: trainer.save_checkpoint(path), None)
+        self.series.tracker.leave("checkpoint")
 
     def _end(self, trainer: Trainer, status: str | None = None) -> None:
         ended = self.series.end(status)
@@ -208,6 +228,7 @@ def plan(trainer: Trainer) -> Schedule:
         batches=_finite(trainer.num_training_batches),
         batches_per_step=trainer.accumulate_grad_batches,
         validation_batches=_validation_batches(trainer),
+        validate_every=trainer.check_val_every_n_epoch,
         steps=trainer.max_steps if trainer.max_steps > 0 else None,
     )
 
@@ -228,6 +249,8 @@ def _validation_batches(trainer: Trainer) -> int | None:
     if not trainer.enable_validation:
         return 0
     counts = trainer.num_val_batches
+    if isinstance(counts, list) and not counts:  # not loaded before the first epoch that validates
+        return None
     return _finite(sum(counts) if isinstance(counts, list) else counts)
 
 

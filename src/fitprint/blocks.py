@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fitprint.account import Account, Window
 from fitprint.footprint import EpochFootprint
+from fitprint.forecast import Forecast, Position, look_ahead
 from fitprint.pace import Pace, Schedule
 
 NEVER = sys.maxsize
@@ -65,6 +66,34 @@ class Blocks:
         long = schedule.batches is None or schedule.batches > self._batches
         self._account.block = Window() if long else None
         self.opened = opened
+
+    def learn(self, joules: float) -> None:
+        """The open block is full."""
+        self.pace.epoch(joules, length=self._plan.length)
+
+    def forecast(self, steps_before: int, batches_done: int, energy_j: float) -> Forecast | None:
+        """Forecast a run that ends after so many steps in epochs of unknown length, in blocks.
+
+        Args:
+            steps_before: Optimizer steps of earlier epochs.
+            batches_done: Batches of the open epoch that are done.
+            energy_j: What the run has used.
+        """
+        before = steps_before / self._steps
+        opened = before + self.opened.batches_done / self._batches
+        now = before + batches_done / self._batches
+        position = Position(int(opened), now - int(opened), energy_j - self.opened.energy_j)
+        return look_ahead(self.pace, self._plan, position, "block")
+
+    @property
+    def _plan(self) -> Schedule:
+        """The run's length in blocks; validations belong to what their block costs."""
+        steps = self._schedule.steps
+        return (
+            Schedule(validation_batches=0, steps=steps, batches=self._steps)
+            if steps is not None
+            else Schedule(validation_batches=0)
+        )
 
     def steps_after(self, batches_done: int) -> int:
         """Optimizer steps of the open block."""

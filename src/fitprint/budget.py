@@ -7,12 +7,15 @@ from dataclasses import KW_ONLY, asdict, dataclass, replace
 from typing import Any, Literal
 
 from fitprint.errors import refusal
+from fitprint.forecast import Forecast
 from fitprint.notices import logger
-from fitprint.pace import CLOSING_MARGIN, ENDING_S, Expected, Pace
+from fitprint.pace import CLOSING_MARGIN, ENDING_S, Expected, Pace, Schedule
+from fitprint.sentences import at_this_pace
 from fitprint.units import QUANTITY_EXPECTED, Quantity, format_co2e, format_energy, format_quantity, parse_quantity, significant
 
 # check="epoch" looks inside an epoch so often that one interval costs at most this share of what is left.
 INTERVAL_SHARE = 0.01
+TOO_SMALL = " The budget does not cover the first step."
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,22 +142,35 @@ class Watch:
     Args:
         budgets: The budgets.
         say: Takes the sentences that a person should read.
+        look_ahead: Forecasts the run; asked as a warning is given.
     """
 
-    def __init__(self, budgets: Sequence[Budget], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, budgets: Sequence[Budget], say: Callable[[str], None], look_ahead: Callable[[], Forecast | None] = lambda: None
+    ) -> None:
         self.budgets = tuple(budgets)
         self.decision: Decision | None = None
         self._say = say
+        self._look_ahead = look_ahead
         self._said: set[tuple[str, int]] = set()
         self._undelivered: list[Callable[[Decision], object]] = []
         self._looks_inside = False
+        self._went_on = False
 
     @property
     def should_stop(self) -> bool:
         return self.decision is not None
 
     def before(
-        self, spent: Spent, pace: Pace, *, epochs_done: int, power_w: float, what: str = "epoch", number: int | None = None
+        self,
+        spent: Spent,
+        pace: Pace,
+        *,
+        epochs_done: int,
+        power_w: float,
+        what: str = "epoch",
+        number: int | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         """Decide whether another epoch, or another block of a long one, may begin.
 
@@ -165,25 +181,43 @@ class Watch:
             power_w: Recent power.
             what: ``epoch`` or ``block``.
             number: Number of the one that would begin; ``epochs_done`` by default.
+            schedule: The framework's plan.
         """
-        ahead = pace.next_epoch()
+        number = epochs_done if number is None else number
+        ahead = pace.next_epoch(number, schedule)
         for budget in self.budgets:
             self._warn(budget, spent)
             need = Expected(0.0, 0.0)
             # By batches the budget is used to the last one, but only where there is a hook between batches.
             if ahead is not None and (budget.check == "epoch" or not self._looks_inside):
                 need = Expected(ahead.mean, ahead.upper + ENDING_S * power_w)
-            number = epochs_done if number is None else number
             self._decide(budget, spent, need, epochs_done, f"before {what} {number}", f"the next {what}")
 
-    def inside_epoch(self, spent: Spent, interval_j: float, closing_j: float, *, epochs_done: int) -> None:
-        """Decide whether the batches up to the next look, and closing after them, still fit."""
-        self._looks_inside = True
+    def goes_on(self) -> None:
+        """Something more is trained: after a stop, against it."""
+        self._went_on = self._went_on or self.should_stop
+
+    def inside_epoch(
+        self, spent: Spent, interval_j: float, closing_j: float, *, epochs_done: int, number: int | None = None
+    ) -> None:
+        """Decide whether the batches up to the next look, and closing after them, still fit.
+
+        Args:
+            spent: What counts so far.
+            interval_j: What the batches up to the next look cost.
+            closing_j: What closing after them costs.
+            epochs_done: Epochs completed, for ``min_epochs``.
+            number: The epoch's number; ``epochs_done`` by default.
+        """
+        first, self._looks_inside = not self._looks_inside, True
+        self.goes_on()
+        number = epochs_done if number is None else number
         for budget in self.budgets:
             self._warn(budget, spent)
             need = Expected(interval_j + closing_j, CLOSING_MARGIN * interval_j + closing_j)
             what = "the next batches and the closing validation and checkpoint"
-            self._decide(budget, spent, need, epochs_done, f"inside epoch {epochs_done}", what)
+            note = TOO_SMALL if first and spent.of(budget.quantity) >= budget.quantity.value else ""
+            self._decide(budget, spent, need, epochs_done, f"inside epoch {number}", what, note)
 
     def during(self, spent: Spent, interval_j: float) -> None:
         """Decide, in a run without epochs, whether the time up to the next look still fits."""
@@ -213,9 +247,22 @@ class Watch:
         share = spent.of(quantity) / quantity.value
         if share >= budget.warn_at and self._first_time("warning", budget):
             used = format_quantity(spent.of(quantity), quantity.unit)
-            self._say(f"{significant(100 * share)} % of the budget of {budget.limit} is used ({used}).")
+            ahead = self._ahead_of(budget, spent)
+            self._say(f"{significant(100 * share)} % of the budget of {budget.limit} is used ({used}){ahead}.")
 
-    def _decide(self, budget: Budget, spent: Spent, need: Expected, epochs_done: int, where: str, what: str) -> None:
+    def _ahead_of(self, budget: Budget, spent: Spent) -> str:
+        """When the budget will be reached, as the second half of a sentence; empty where nothing is known."""
+        forecast, quantity = self._look_ahead(), budget.quantity
+        per_j = spent.ahead(1.0, quantity)
+        if forecast is None or per_j <= 0:
+            return ""
+        used, rest = spent.of(quantity), forecast.rest()
+        needs = rest.scaled(per_j, used) if rest is not None else None
+        return at_this_pace(forecast, forecast.reached((quantity.value - used) / per_j), needs, quantity.unit)
+
+    def _decide(
+        self, budget: Budget, spent: Spent, need: Expected, epochs_done: int, where: str, what: str, note: str = ""
+    ) -> None:
         quantity = budget.quantity
         used, upper = spent.of(quantity), spent.ahead(need.upper, quantity)
         if used + upper <= quantity.value and used < quantity.value:
@@ -224,7 +271,7 @@ class Watch:
             self._forced(budget, used)
             return
         expected = spent.ahead(need.mean, quantity)
-        sentence = _sentence(budget, spent, expected, upper, where, what)
+        sentence = _sentence(budget, spent, expected, upper, where, what) + note
         if ("forced", self.budgets.index(budget)) in self._said:
             sentence += f" min_epochs={budget.min_epochs} had forced more than the budget allowed."
         self._exceeded(budget, Decision("budget", sentence, used, quantity.value, quantity.unit, expected or None))
@@ -242,12 +289,12 @@ class Watch:
 
     def conclude(self, spent: Spent) -> None:
         """At the run's end: if the framework's own minimum forced more than the budget allowed, the reason says so."""
-        if self.decision is None:
+        if self.decision is None or not self._went_on:
             return
         used = spent.co2e_g if self.decision.unit == "g" else spent.energy_j
-        if used > self.decision.limit and self.decision.spent < self.decision.limit:
+        if used > self.decision.limit:
             in_the_end = format_quantity(used, self.decision.unit)
-            more = f" The framework went on all the same (min_epochs or min_steps): {in_the_end} in the end."
+            more = f" The framework went on all the same (its own minimum of epochs or steps): {in_the_end} in the end."
             self.decision = replace(self.decision, sentence=self.decision.sentence + more)
 
     def deliver(self) -> None:

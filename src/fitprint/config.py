@@ -66,6 +66,7 @@ class Config:
         currency: Of both prices, a text.
         functional_unit: What a score is per, such as ``"1000 samples"`` (ISO/IEC 21031).
         tags: Labels kept with the run.
+        save_on_stop: Save the model when a budget ends the run, where the framework itself saves none.
         sys_root: Folder to read instead of ``/sys``.
         proc_root: Folder to read instead of ``/proc``.
 
@@ -99,6 +100,7 @@ class Config:
     currency: str | None = None
     functional_unit: str | None = None
     tags: Sequence[str] | None = None
+    save_on_stop: bool | None = None
     sys_root: str | None = None
     proc_root: str | None = None
 
@@ -149,6 +151,10 @@ class Settings:
     @property
     def sync(self) -> bool:
         return bool(self.config.sync)
+
+    @property
+    def save_on_stop(self) -> bool:
+        return bool(self.config.save_on_stop)
 
     @property
     def block(self) -> int:
@@ -431,6 +437,7 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "functional_unit": check_functional_unit,
     "block": _check_block,
     "tags": _check_tags,
+    "save_on_stop": _check_switch("save_on_stop"),
     "sys_root": _check_text("sys_root"),
     "proc_root": _check_text("proc_root"),
 }
@@ -449,4 +456,5 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
     "sync": _parse_switch,
     "block": int,
     "tags": _parse_list,
+    "save_on_stop": _parse_switch,
 }

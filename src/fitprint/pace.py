@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fitprint.drift import Drift
 from fitprint.footprint import EpochFootprint
 
 # How many epochs back the forecast looks: enough to average, few enough to follow a drift.
@@ -17,10 +18,10 @@ WARM_UP_EPOCHS = 1
 UPPER_Z = 1.645
 # The bound never exceeds the dearest remembered epoch by more than this.
 UPPER_CAP = 1.10
-# How far one epoch alone can be from the mean of all: the first is dearer (warm-up) or cheaper (caches).
-FIRST_EPOCH_SPREAD = 0.20
 # What a validation is assumed to cost before one has been seen, as a share of the training so far.
 UNSEEN_VALIDATION = 0.20
+# A validation batch has no backward pass: it costs no more than a training batch, and about half of one.
+VALIDATION_BATCH = 0.5
 # A validation or batch may be this much dearer than the last ones.
 CLOSING_MARGIN = 1.10
 # Ending a run (last checkpoint, closing files) takes at least this long at the current power.
@@ -36,6 +37,7 @@ class Schedule:
         batches: Training batches of an epoch, or None where an epoch has no known length.
         batches_per_step: Batches of one optimizer step (gradient accumulation).
         validation_batches: Batches of one validation; 0 for none, None if unknown.
+        validate_every: Epochs from one that validates to the next; None if unknown, then it is learned.
         batches_after_stop: Batches that the framework still runs once it has been told to stop.
         steps: Optimizer steps after which the run ends in any case, or None.
     """
@@ -44,16 +46,33 @@ class Schedule:
     batches: int | None = None
     batches_per_step: int = 1
     validation_batches: int | None = None
+    validate_every: int | None = None
     batches_after_stop: int = 0
     steps: int | None = None
 
     @property
-    def last_epoch(self) -> int | None:
-        """Number of epochs that the run ends after, by epochs or by steps; None if neither is known."""
+    def length(self) -> float | None:
+        """Epochs that the run will make, the last maybe in part, by epochs or by steps; None if neither is known."""
         by_steps = None
         if self.steps is not None and self.batches:
-            by_steps = math.ceil(self.steps * self.batches_per_step / self.batches)
+            by_steps = self.steps * self.batches_per_step / self.batches
         return min((n for n in (self.epochs, by_steps) if n is not None), default=None)
+
+    @property
+    def last_epoch(self) -> int | None:
+        """Number of epochs that the run ends after; None if unknown."""
+        return None if self.length is None else math.ceil(self.length)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the run's length is known, in epochs or in steps."""
+        return self.epochs is not None or self.steps is not None
+
+    def validates(self, index: int) -> bool | None:
+        """Whether an epoch ends with a validation; None if unknown."""
+        if self.validation_batches == 0:
+            return False
+        return None if self.validate_every is None else (index + 1) % self.validate_every == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +87,44 @@ class Pace:
     """What epochs, validations and the gaps between epochs have cost so far, in joules."""
 
     def __init__(self) -> None:
+        self.training = Drift()
+        self.epochs_seen = 0
         self._epochs: deque[float] = deque(maxlen=REMEMBERED_EPOCHS)
         self._validations: deque[float] = deque(maxlen=3)
+        self._validated: deque[float] = deque(maxlen=3)
         self._gaps: deque[float] = deque(maxlen=3)
-        self.epochs_seen = 0
+        self._validated_at: deque[int] = deque(maxlen=2)
+        self._epochs_validated = 0
 
-    def epoch(self, joules: float) -> None:
-        """An epoch was completed: its cost with all that belongs to it (validation, checkpoint)."""
-        self._epochs.append(joules)
+    def epoch(self, joules: float, validation_j: float = 0.0, *, index: int | None = None, length: float | None = None) -> None:
+        """An epoch was completed.
+
+        Args:
+            joules: Its cost with all that belongs to it (validation, checkpoint).
+            validation_j: The part of it that validated.
+            index: Its number.
+            length: Epochs of the whole run, if known.
+        """
+        self._epochs.append(joules - validation_j)
+        self.training.learn(joules - validation_j, length)
         self.epochs_seen += 1
         if self.epochs_seen == WARM_UP_EPOCHS + 2:
             for _ in range(WARM_UP_EPOCHS):
                 self._epochs.popleft()
+        if validation_j > 0:
+            self._validated.append(validation_j)
+            self._validated_at.append(self.epochs_seen - 1 if index is None else index)
+            self._epochs_validated += 1
+
+    @property
+    def has_validated(self) -> bool:
+        """Whether an epoch with a validation has been seen."""
+        return bool(self._validated)
 
     def remember(self, epoch: EpochFootprint) -> None:
         """Learn from the record of an epoch of this run before it was resumed."""
         if epoch.complete and epoch.energy_j is not None:
-            self.epoch(epoch.energy_j)
+            self.epoch(epoch.energy_j, epoch.phases.get("validate", 0.0), index=epoch.index)
 
     def validation(self, joules: float) -> None:
         self._validations.append(joules)
@@ -93,26 +133,56 @@ class Pace:
         """What was used between the end of one epoch and the start of the next."""
         self._gaps.append(joules)
 
-    def next_epoch(self) -> Expected | None:
-        """The next epoch's mean and upper bound, or None before the first has ended."""
+    def next_epoch(self, index: int | None = None, schedule: Schedule | None = None) -> Expected | None:
+        """The next epoch's mean and upper bound, or None before the first has ended.
+
+        Args:
+            index: Its number, to know whether it validates.
+            schedule: The framework's plan.
+        """
         if not self._epochs:
             return None
+        training = self._next_training()
+        share = self.validations(self.epochs_seen if index is None else index, 1, schedule or Schedule())
+        if share <= 0:
+            return training
+        validation = self.one_validation(schedule or Schedule())
+        return Expected(training.mean + share * validation.mean, training.upper + validation.upper)
+
+    def _next_training(self) -> Expected:
         mean, most = _mean(self._epochs), max(self._epochs)
         if len(self._epochs) == 1:
             return Expected(mean, UPPER_CAP * mean)
         spread = _deviation(self._epochs) * math.sqrt(1 + 1 / len(self._epochs))
         return Expected(mean, min(max(mean + UPPER_Z * spread, self._epochs[-1]), UPPER_CAP * most))
 
-    def rest_of_run(self, epochs: int) -> tuple[float, float, float]:
-        """Mean, low and high of so many further epochs."""
-        mean = _mean(self._epochs) if self._epochs else 0.0
-        known = len(self._epochs)
-        relative = FIRST_EPOCH_SPREAD / max(1, known)
-        if known > 1 and mean > 0:
-            relative += UPPER_Z * _deviation(self._epochs) / (mean * math.sqrt(known))
-        return epochs * mean, epochs * mean * max(0.0, 1 - relative), epochs * mean * (1 + relative)
+    def validations(self, index: int, epochs: float, schedule: Schedule) -> float:
+        """How many of the epochs from ``index`` on validate, as planned, else as it has been so far.
 
-    def closing(self, training_j: float, batches_done: int, power_w: float, schedule: Schedule) -> float:
+        Args:
+            index: The first of them.
+            epochs: Their number.
+            schedule: The framework's plan.
+        """
+        if schedule.validation_batches == 0:
+            return 0.0
+        if schedule.validate_every is not None:
+            return _multiples(index, epochs, schedule.validate_every)
+        if len(self._validated_at) == 2:
+            first, last = self._validated_at
+            return _multiples(index - last - 1, epochs, max(1, last - first))
+        return epochs * self._epochs_validated / max(1, self.epochs_seen)
+
+    def one_validation(self, schedule: Schedule) -> Expected:
+        """What the validation of an epoch costs."""
+        if self._validated:
+            return Expected(_mean(self._validated), UPPER_CAP * max(self._validated))
+        if not self._epochs or not schedule.batches or not schedule.validation_batches:
+            return Expected(0.0, 0.0)
+        as_training = schedule.validation_batches / schedule.batches * _mean(self._epochs)
+        return Expected(VALIDATION_BATCH * as_training, as_training)
+
+    def closing(self, training_j: float, batches_done: int, power_w: float, schedule: Schedule, index: int | None = None) -> float:
         """What the framework will still do once a run is stopped inside an epoch: validate, save, end.
 
         Args:
@@ -120,20 +190,27 @@ class Pace:
             batches_done: Its training batches so far.
             power_w: Recent power.
             schedule: The framework's plan.
+            index: The epoch's number; one that is known not to validate needs no reserve for it.
         """
-        return self._one_validation(training_j, batches_done, schedule) + self.ending(power_w)
+        if index is not None and schedule.validates(index) is False:
+            return self.ending(power_w)
+        return self._closing_validation(training_j, batches_done, schedule) + self.ending(power_w)
 
     def ending(self, power_w: float) -> float:
         """What ending costs at an epoch's end."""
         return max([ENDING_S * power_w, *self._gaps])
 
-    def _one_validation(self, training_j: float, batches_done: int, schedule: Schedule) -> float:
+    def _closing_validation(self, training_j: float, batches_done: int, schedule: Schedule) -> float:
         if self._validations:
             return CLOSING_MARGIN * max(self._validations)
         if schedule.validation_batches is None:
             return UNSEEN_VALIDATION * training_j
-        # A validation batch has no backward pass: it costs no more than a training batch.
         return schedule.validation_batches * training_j / max(1, batches_done)
+
+
+def _multiples(index: float, epochs: float, every: int) -> float:
+    """How many e from ``index`` on, ``epochs`` of them, have (e + 1) divisible by ``every``."""
+    return float(math.floor((index + epochs) / every) - math.floor(index / every))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -15,9 +15,11 @@ from fitprint.blocks import NEVER, Blocks, Opened
 from fitprint.budget import Spent, Watch
 from fitprint.clock import NS_PER_S, Clock, iso_utc
 from fitprint.config import Settings, check_run_id
+from fitprint.drift import Range
 from fitprint.energy import Energy
 from fitprint.errors import FitprintError
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
+from fitprint.forecast import Forecast, Position, look_ahead
 from fitprint.ledger.journal import journal_folder
 from fitprint.ledger.recorder import Recorder
 from fitprint.ledger.store import Ledger
@@ -61,7 +63,7 @@ class Run:
         awaits_state: bool = False,
     ) -> None:
         self.run_id = settings.config.run_id or new_run_id(around.clock)
-        self.watch = Watch(settings.budgets, logger().warning)
+        self.watch = Watch(settings.budgets, logger().warning, self.forecast)
         self.epochs: list[EpochFootprint] = []
         self._settings = settings
         self._clock = around.clock
@@ -78,6 +80,7 @@ class Run:
         self._pace = Pace()
         self._status = "running"
         self._epoch_end_j = 0.0
+        self._batches_done = 0
         self._phases_began_j: list[float] = []
         self._pending_metrics: dict[str, float] = {}
         self._awaits_state = awaits_state
@@ -158,12 +161,13 @@ class Run:
             self.end_epoch(complete=False)
             self._fence()
             self._cut()
+            self.watch.goes_on()
             self._schedule = schedule
             if self.epochs:
                 self._pace.gap(self._energy_j - self._epoch_end_j)
             else:
                 self._epoch_end_j = self._energy_j
-            self._epoch = self._opened(index, 0)
+            self._epoch, self._batches_done = self._opened(index, 0), 0
             self._account.epoch = Window()
             self._begin_block(0)
             self._account.enter("train")
@@ -175,6 +179,7 @@ class Run:
             if self._account.epoch is None:
                 return NEVER
             self._cut(fresh=False)
+            self._batches_done = batches_done
             unseen_j = self._meter.unseen_j()
             spent = self._records.spent(self._stretch(), unseen_j)
             if batches_done >= self._blocks.end:
@@ -186,8 +191,9 @@ class Run:
             if 0 < batches_done < (self._schedule.batches or NEVER):
                 ahead_j = per_batch_j * (next_look - batches_done + self._schedule.batches_after_stop)
                 training_j = self._account.epoch.joules_in("train") + unseen_j
-                closing_j = self._pace.closing(training_j, batches_done, self._meter.power_w, self._schedule)
-                self.watch.inside_epoch(spent, ahead_j, closing_j, epochs_done=self._epochs_done)
+                power_w, index = self._meter.power_w, self._epoch.index
+                closing_j = self._pace.closing(training_j, batches_done, power_w, self._schedule, index)
+                self.watch.inside_epoch(spent, ahead_j, closing_j, epochs_done=self._epochs_done, number=index)
             return next_look
 
     def end_epoch(self, *, steps: int | None = None, complete: bool = True) -> None:
@@ -206,7 +212,8 @@ class Run:
             self._end_last_block(complete=complete)
             self._emit("epoch", self._progress(), position=self._epochs_done - 1, epoch=record)
             if complete:
-                self._pace.epoch(self._energy_j - self._epoch_end_j)
+                joules, validation_j = self._energy_j - self._epoch_end_j, window.joules_in("validate")
+                self._pace.epoch(joules, validation_j, index=record.index, length=self._schedule.length)
                 self._after_epoch(record)
             self._epoch_end_j = self._energy_j
 
@@ -222,7 +229,14 @@ class Run:
         with self._lock:
             self._cut(fresh=False)
             spent = self._records.spent(self._stretch())
-            self.watch.before(spent, self._pace, epochs_done=self._epochs_done, power_w=self._meter.power_w)
+            self.watch.before(
+                spent,
+                self._pace,
+                epochs_done=self._epochs_done,
+                power_w=self._meter.power_w,
+                number=self._next_index,
+                schedule=self._schedule,
+            )
 
     def check(self, ahead_s: float) -> None:
         """Ask the budgets, outside of epochs, whether so many further seconds at the present power fit."""
@@ -319,9 +333,23 @@ class Run:
                 **run_scalars(spent, self._account.run.energy.measured_fraction),
                 **budget_scalars(self.watch.nearest(spent)),
             }
-            if self._schedule.last_epoch is not None:
-                values["carbon/forecast_co2e_g"] = self._forecast_g(spent)[0]
+            if self._schedule.bounded:
+                values["carbon/forecast_co2e_g"] = self._forecast_g(spent).mean
             return values
+
+    def forecast(self) -> Forecast | None:
+        """A look ahead from the last reading; None before anything is known."""
+        with self._lock:
+            if self._schedule.batches is None and self._schedule.steps is not None and self._blocks.window is not None:
+                return self._blocks.forecast(self._steps_before, self._batches_done, self._energy_j)
+            return look_ahead(self._pace, self._schedule, self._position())
+
+    def forecast_g(self) -> Range | None:
+        """What the whole run will have emitted at its end; None where its length is unknown or nothing is known yet."""
+        with self._lock:
+            forecast = self.forecast()
+            known = forecast is not None and forecast.end is not None
+            return self._forecast_g(self._records.spent(self._stretch())) if known else None
 
     def text(self, *, at_once: bool) -> str | None:
         """The record without epochs as JSON, at the start and then at most once a minute."""
@@ -342,6 +370,26 @@ class Run:
     @property
     def _epochs_done(self) -> int:
         return len(self.epochs) + (len(self._before.epochs) if self._before else 0)
+
+    @property
+    def _next_index(self) -> int:
+        """The number of the next epoch, as the framework counts."""
+        epochs = self.epochs or (self._before.epochs if self._before else ())
+        return epochs[-1].index + 1 if epochs else 0
+
+    @property
+    def _steps_before(self) -> int:
+        """Optimizer steps of the epochs that have ended."""
+        earlier = self._before.epochs if self._before else ()
+        return sum(epoch.steps or 0 for epoch in (*earlier, *self.epochs))
+
+    def _position(self) -> Position:
+        window = self._account.epoch
+        if window is None:
+            return Position(self._next_index)
+        share = min(1.0, self._batches_done / self._schedule.batches) if self._schedule.batches else 0.0
+        validation_j = window.joules_in("validate")
+        return Position(self._epoch.index, share, window.energy.joules - validation_j, validation_j)
 
     def _fence(self) -> None:
         """Wait for what is still queued on accelerators, so that it is booked where it was started; only if asked."""
@@ -402,15 +450,13 @@ class Run:
         if last is None or record.index + 1 < last:
             self.ask()
         if len(self.epochs) == 1 and record.co2e_g is not None and self._records.kind == "fit" and not self.watch.budgets:
-            forecast_g = self._forecast_g(self._records.spent(self._stretch()))
-            logger().info(price_of_an_epoch(record.co2e_g, last, forecast_g))
+            logger().info(price_of_an_epoch(record.co2e_g, last, self._forecast_g(self._records.spent(self._stretch()))))
 
-    def _forecast_g(self, spent: Spent) -> tuple[float, float, float]:
-        """Mean, low and high of the whole run in grams."""
-        last = self.epochs[-1].index if self.epochs else -1
-        left = max(0, (self._schedule.last_epoch or 0) - last - 1)
-        mean, low, high = (spent.co2e_g + spent.g_per_j * joules for joules in self._pace.rest_of_run(left))
-        return mean, low, high
+    def _forecast_g(self, spent: Spent) -> Range:
+        """The whole run in grams; what is known so far where no more can be said."""
+        forecast = self.forecast()
+        rest = forecast.rest() if forecast is not None else None
+        return (rest or Range(0.0, 0.0, 0.0)).scaled(spent.g_per_j, spent.co2e_g)
 
     def _opened(self, index: int, batches_done: int) -> Opened:
         return Opened(index, batches_done, self._last.time_ns, iso_utc(self._clock.time()), self._energy_j)
@@ -439,7 +485,7 @@ class Run:
     def _end_block(self, batches_done: int, spent: Spent) -> None:
         blocks, number = self._blocks, self._blocks.opened.index
         self._record_block(blocks.steps_after(batches_done), complete=True)
-        blocks.pace.epoch(self._energy_j - blocks.opened.energy_j)
+        blocks.learn(self._energy_j - blocks.opened.energy_j)
         self._begin_block(batches_done)
         if blocks.another_after(batches_done):
             epochs, power_w = self._epochs_done, self._meter.power_w

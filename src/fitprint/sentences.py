@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from fitprint.carbon.factors import Factors
-from fitprint.units import format_co2e, significant
+from fitprint.drift import Range
+from fitprint.forecast import Forecast, Reached
+from fitprint.units import format_co2e, format_quantity, significant
 
 
 def defaults(factors: Factors) -> str:
@@ -17,16 +21,44 @@ def defaults(factors: Factors) -> str:
     )
 
 
-def price_of_an_epoch(epoch_g: float, epochs: int | None, forecast_g: tuple[float, float, float]) -> str:
+def at_this_pace(forecast: Forecast, reached: Reached, needs: Range | None, unit: str) -> str:
+    """When a budget will be reached and what the whole run would need, as the second half of a sentence.
+
+    Args:
+        forecast: The run's.
+        reached: Where the budget is reached.
+        needs: The whole run, where its length is known.
+        unit: ``g`` or ``J``.
+    """
+    if reached.epoch is None:
+        return f"; at this pace the run ends within it, at {_amount(needs, unit)}" if needs is not None else ""
+    where = f"; at this pace the budget is reached in {forecast.unit} {reached.epoch}"
+    if needs is None or forecast.end is None:
+        return f"{where} ({_epochs(reached)})"
+    return f"{where} of {math.ceil(forecast.end)} ({_epochs(reached)}); the run would need {_amount(needs, unit)}"
+
+
+def _epochs(reached: Reached) -> str:
+    low = reached.epoch if reached.low is None else reached.low
+    return f"{low} or later" if reached.high is None else f"{low} to {reached.high}"
+
+
+def _amount(range_: Range | None, unit: str) -> str:
+    if range_ is None:
+        return "unknown"
+    mean, low, high = (format_quantity(value, unit) for value in (range_.mean, range_.low, range_.high))
+    return f"{mean} ({low} to {high})"
+
+
+def price_of_an_epoch(epoch_g: float, epochs: int | None, forecast_g: Range | None) -> str:
     """What one epoch costs, so that a first-time user can choose a budget.
 
     Args:
         epoch_g: The first epoch.
         epochs: Planned epochs, or None.
-        forecast_g: Mean, low and high of the whole run.
+        forecast_g: The whole run in grams.
     """
     price = f"an epoch costs {format_co2e(epoch_g)} CO2e"
-    if epochs is None or epochs < 2:
+    if epochs is None or epochs < 2 or forecast_g is None:
         return price
-    mean, low, high = (format_co2e(grams) for grams in forecast_g)
-    return f"{price}; {epochs} epochs about {mean} ({low} to {high})"
+    return f"{price}; {epochs} epochs about {_amount(forecast_g, 'g')}"

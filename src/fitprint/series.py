@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fitprint.blocks import NEVER
@@ -61,17 +62,19 @@ class Series:
         """Why the budget ends the open run, or None."""
         return self.open.decision if self.open is not None else None
 
-    def begin(self, kind: str, *, awaits_state: bool = False) -> Tracker:
+    def begin(self, kind: str, *, awaits_state: bool = False, rehearsal: bool = False) -> Tracker:
         """Start a run. One that was left open ended without telling us: it failed.
 
         Args:
             kind: ``fit``, ``validate``, ``test`` or ``predict``.
             awaits_state: The framework may still restore a state before training begins.
+            rehearsal: The framework only tries out a few batches: budgets warn and do not stop.
         """
         self.end("failed", abandoned=True)
         self._count += 1
         self._kind = kind
-        self.open = self._make(config=self._numbered(), kind=kind, awaits_state=awaits_state).start()
+        config = _only_warning(self._numbered()) if rehearsal else self._numbered()
+        self.open = self._make(config=config, kind=kind, awaits_state=awaits_state).start()
         return self.open
 
     def end(self, status: str | None = None, *, abandoned: bool = False) -> Tracker | None:
@@ -94,6 +97,20 @@ class Series:
         """Go on with the run that a checkpoint holds, if this is a fit."""
         if self.open is not None and self._kind == "fit" and state:
             self.open.resume(state)
+
+    def save_path(self, suffix: str, folder: Path | None = None) -> Path | None:
+        """Where the model is to be saved since a budget ends the run; None where it is not or nobody asked for it.
+
+        Args:
+            suffix: What the framework's files end with.
+            folder: Where to; beside the ledger by default, or in the working folder without one.
+        """
+        if self.open is None or self.decision is None or self._kind != "fit":
+            return None
+        settings = resolve(self.config)
+        beside = settings.ledger.parent if settings.ledger is not None else Path.cwd()
+        path = (folder or beside) / f"fitprint-{self.open.footprint.run_id}{suffix}"
+        return path if settings.save_on_stop else None
 
     # ---- epochs and batches
 
@@ -159,6 +176,12 @@ class Series:
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry options and records, not the open run."""
         return {**self.__dict__, "open": None}
+
+
+def _only_warning(config: Config) -> Config:
+    """The same options with budgets that stop nothing, whatever layer they came from."""
+    budgets = [replace(budget, on_exceed="warn") for budget in resolve(config).budgets]
+    return config.overridden(budget=budgets or None)
 
 
 class Measured:

@@ -18,6 +18,7 @@ from fitprint.account import PHASES
 from fitprint.blocks import NEVER
 from fitprint.budget import Budget, Decision
 from fitprint.config import Config, Settings, resolve
+from fitprint.drift import Range
 from fitprint.footprint import Footprint
 from fitprint.notices import logger, show_on_console
 from fitprint.pace import Schedule
@@ -226,6 +227,15 @@ class Tracker:
             run_id=self._config.run_id or "", status="completed", notes=("nothing was measured: switched off or failed",)
         )
         return self._safely(lambda run: run.footprint(), nothing)
+
+    @property
+    def forecast(self) -> Range | None:
+        """Grams of CO2e that the run will have emitted at its end, with their 95 % interval.
+
+        None where the run's length is unknown, and before anything was seen of an epoch. The interval is
+        that of the work ahead: how epochs differ and may still drift. It leaves out how sure the grams are.
+        """
+        return self._safely(lambda run: run.forecast_g(), None)
 
     # ---- the words that adapters use
 
