@@ -102,6 +102,8 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         self._fitting = True
         tracker = self.series.begin("fit")
+        hparams: dict[str, Any] = self.series.shielded("reading the hyperparameters", lambda: _hparams(self.model, self.params), {})
+        tracker.describe(hparams=hparams, seed=_seed())
         tracker.check_start()
         self._write_text(tracker.run_text())
         self._pass_on_stop()
@@ -217,6 +219,25 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
 def _save_model(model: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     model.save(path)
+
+
+def _hparams(model: Any, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The optimizer's settings, and what ``fit`` was called with as far as it tells callbacks."""
+    settings = dict(model.optimizer.get_config()) if getattr(model, "optimizer", None) is not None else {}
+    loss = getattr(model, "loss", None)
+    told = {"optimizer": settings.pop("name", None), "loss": loss, "epochs": (params or {}).get("epochs")}
+    return {name: value for name, value in {**settings, **told}.items() if value is not None}
+
+
+def _seed() -> int | None:
+    """What ``keras.utils.set_random_seed`` was given; None where Keras does not keep it."""
+    try:
+        from keras.src.utils.rng_utils import get_random_seed
+
+        seed: int | None = get_random_seed()
+    except Exception:  # not public: another version may keep it elsewhere
+        return None
+    return seed
 
 
 def _writer(log_dir: str | Path) -> CarbonWriter:

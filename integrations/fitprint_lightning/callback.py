@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,8 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._in_epoch = False
+        hparams: dict[str, Any] = self.series.shielded("reading the hyperparameters", lambda: hparams_of(trainer, pl_module), {})
+        self.series.tracker.describe(hparams=hparams, seed=_seed())
         self._write_text(trainer, self.series.tracker.run_text())
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -231,6 +234,19 @@ def plan(trainer: Trainer) -> Schedule:
         validate_every=trainer.check_val_every_n_epoch,
         steps=trainer.max_steps if trainer.max_steps > 0 else None,
     )
+
+
+def hparams_of(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+    """What module and data module have saved, and what loggers were told."""
+    holders = (*trainer.loggers, getattr(trainer, "datamodule", None), pl_module)
+    found = [getattr(holder, "hparams", None) for holder in holders]
+    return {name: value for hparams in found if isinstance(hparams, Mapping) for name, value in hparams.items()}
+
+
+def _seed() -> int | None:
+    """What ``seed_everything`` was given; None without it, for torch draws a seed of its own."""
+    text = os.environ.get("PL_GLOBAL_SEED", "")
+    return int(text) if text.isdecimal() else None
 
 
 def _log_to_all(trainer: Trainer, values: Mapping[str, float]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fitprint.account import Window
@@ -16,6 +16,7 @@ from fitprint.clock import NS_PER_S
 from fitprint.config import Settings
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint, continued
+from fitprint.provenance import Provenance
 from fitprint.sensors.counter import NODE
 from fitprint.sensors.probe import Sensors
 
@@ -60,6 +61,7 @@ class Records:
         beside: What is shown beside the operational grams.
         parent_run_id: The run inside which this one was started, or None.
         idle: What the sensors counted while nothing was trained yet, or None.
+        provenance: Hyperparameters, seed and commit.
     """
 
     settings: Settings
@@ -70,6 +72,7 @@ class Records:
     beside: Beside
     parent_run_id: str | None = None
     idle: Energy | None = None
+    provenance: Provenance = field(default_factory=Provenance)
 
     def epoch(
         self, window: Window, *, index: int, started_at: str, duration_ns: int, steps: int | None, complete: bool
@@ -134,6 +137,9 @@ class Records:
             project=config.project,
             name=config.name,
             tags=tuple(config.tags or ()),
+            hparams=self.provenance.hparams,
+            seed=self.provenance.seed,
+            git_commit=self.provenance.git_commit,
             status=stretch.status,
             stop_reason=stretch.decision.to_dict() if stretch.decision else None,
             started_at=self.started_at,

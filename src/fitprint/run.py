@@ -26,6 +26,7 @@ from fitprint.ledger.store import Ledger
 from fitprint.meter import Meter
 from fitprint.notices import logger
 from fitprint.pace import Pace, Schedule
+from fitprint.provenance import Provenance, git_commit
 from fitprint.records import Records, Stretch
 from fitprint.report.text import FIRST_LINE, headline
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
@@ -69,7 +70,8 @@ class Run:
         self._clock = around.clock
         factors = settings.factors(around, hidden_boards=sensors.hidden_boards, covered=sensors.covered)
         beside = Beside.of(settings, factors, around.machine)
-        self._records = Records(settings, kind, sensors, factors, iso_utc(self._clock.time()), beside, parent_run_id)
+        started_at, made_from = iso_utc(self._clock.time()), Provenance(git_commit=git_commit())
+        self._records = Records(settings, kind, sensors, factors, started_at, beside, parent_run_id, provenance=made_from)
         self._account = Account(kind if kind in PHASES else "other")
         self._blocks = Blocks(settings.block, self._account)
         self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick)
@@ -256,6 +258,14 @@ class Run:
             merged = {**self.epochs[-1].metrics, **metrics}
             self.epochs[-1] = dataclasses.replace(self.epochs[-1], metrics=merged)
             self._emit("metrics", position=self._epochs_done - 1, metrics=self.epochs[-1].to_dict()["metrics"])
+
+    def describe(self, hparams: object, seed: object) -> None:
+        """Add to what the run was made from."""
+        with self._lock:
+            provenance = self._records.provenance.described(hparams, seed)
+            if provenance != self._records.provenance:
+                self._records = dataclasses.replace(self._records, provenance=provenance)
+                self._emit("describe", self._progress())
 
     def enter(self, phase: str) -> None:
         """Book to a phase from now on."""

@@ -13,6 +13,7 @@ from fitprint.config import Config, resolve
 from fitprint.footprint import Footprint
 from fitprint.notices import logger
 from fitprint.pace import Schedule
+from fitprint.provenance import Provenance
 from fitprint.tracker import Tracker
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class Series:
         self._count = 0
         self._last_state: dict[str, Any] = {}
         self._failed: set[str] = set()
+        self._described = Provenance()
         self._look_at = NEVER
         self._batches: int | None = None
         self._seen_batches = self._first_batch = 0
@@ -74,7 +76,8 @@ class Series:
         self._count += 1
         self._kind = kind
         config = _only_warning(self._numbered()) if rehearsal else self._numbered()
-        self.open = self._make(config=config, kind=kind, awaits_state=awaits_state).start()
+        tracker = self._make(config=config, kind=kind, awaits_state=awaits_state)
+        self.open = tracker.describe(hparams=self._described.hparams, seed=self._described.seed).start()
         return self.open
 
     def end(self, status: str | None = None, *, abandoned: bool = False) -> Tracker | None:
@@ -86,6 +89,12 @@ class Series:
             if self._kind == "fit":
                 self._last_state = tracker.state()
         return tracker
+
+    def describe(self, hparams: object, seed: int | None) -> None:
+        """Keep with all runs, the open one and later ones, what they were made from."""
+        self._described = self._described.described(hparams, seed)
+        if self.open is not None:
+            self.open.describe(hparams=hparams, seed=seed)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps: the open fit's state, or after its end the last one's."""
@@ -198,6 +207,10 @@ class Measured:
     def footprints(self) -> list[Footprint]:
         """The records of all runs that have ended, in order."""
         return self.series.footprints
+
+    def describe(self, *, hparams: object = None, seed: int | None = None) -> None:
+        """Keep with this and later runs what the framework cannot tell, as ``Tracker.describe`` does."""
+        self.series.describe(hparams, seed)
 
     @property
     def decision(self) -> Decision | None:

@@ -22,6 +22,7 @@ from fitprint.drift import Range
 from fitprint.footprint import Footprint
 from fitprint.notices import logger, show_on_console
 from fitprint.pace import Schedule
+from fitprint.provenance import Provenance
 from fitprint.run import Run
 from fitprint.scalars import block_scalars, idle_scalars
 from fitprint.sensors.counter import Counter
@@ -102,6 +103,7 @@ class Tracker:
         self._started = False
         self._last_scalars: dict[str, float] = {}
         self._awaits_state = awaits_state
+        self._described = Provenance()
 
     # ---- start and end
 
@@ -259,6 +261,21 @@ class Tracker:
         """Close the epoch, record it, and decide whether another may begin."""
         self._safely(lambda run: run.end_epoch(steps=steps, complete=complete), None)
 
+    def describe(self, *, hparams: object = None, seed: int | None = None) -> Self:
+        """Keep with the run what it was made from, before it starts or while it lasts.
+
+        Args:
+            hparams: Hyperparameters, a mapping or a namespace: ``{"lr": 0.1, "width": 64}``. Plain values are
+                kept, at most 200 and mappings flattened; objects, folders and what looks like a secret are not.
+            seed: Seed of the random numbers.
+
+        Example:
+            >>> tracker = Tracker(ledger="off").describe(hparams={"lr": 0.1}, seed=1)
+        """
+        self._described = self._described.described(hparams, seed)
+        self._safely(lambda run: run.describe(self._described.hparams, self._described.seed), None)
+        return self
+
     def annotate(self, metrics: Mapping[str, Any]) -> None:
         """Add metrics to the open epoch, else to the one that ended last, for example ``{"val_acc": 0.91}``.
 
@@ -327,6 +344,7 @@ class Tracker:
         )
         parent = _parent_run_id(around.environment())
         run = Run(settings, self._kind, sensors, around, parent_run_id=parent, awaits_state=self._awaits_state)
+        run.describe(self._described.hparams, self._described.seed)
         run.start()
         atexit.register(_close_at_exit, weakref.ref(self))
         return run

@@ -19,7 +19,7 @@ INTEGRATIONS = SOURCE.parent.parent / "integrations"
 FLOORS = [
     {"errors", "clock", "assumption", "notices", "data"},
     {"units"},
-    {"timeline"},
+    {"timeline", "provenance"},
     {"sensors"},
     {"energy"},
     {"meter", "account"},

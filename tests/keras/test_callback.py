@@ -252,3 +252,14 @@ def test_without_keras_the_install_command_is_named():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "pip install 'fitprint[keras]'" in out.stderr
+
+
+def test_the_run_keeps_the_optimizers_settings_the_epochs_and_the_seed(carbon, pace, model, data):
+    callback = carbon()
+    callback.describe(hparams={"width": 1})
+    model.fit(**data, epochs=1, callbacks=[callback, pace])
+    hparams = callback.footprint.hparams
+    told = {name: hparams[name] for name in ("optimizer", "learning_rate", "momentum", "loss", "epochs", "width")}
+    learning_rate = pytest.approx(0.01)
+    assert told == {"optimizer": "sgd", "learning_rate": learning_rate, "momentum": 0.0, "loss": "mse", "epochs": 1, "width": 1}
+    assert callback.footprint.seed == 1

@@ -390,3 +390,30 @@ def test_what_a_run_used_between_its_last_checkpoint_and_its_death_is_spent(carb
     assert footprint.status == "stopped"
     assert sum(e.energy_j for e in footprint.epochs) + footprint.outside_epochs_j == pytest.approx(footprint.energy_j)
     assert Ledger("fitprint.db").footprint(footprint.run_id).to_dict() == footprint.to_dict()
+
+
+def test_the_run_keeps_the_modules_hyperparameters_and_the_seed(pl, carbon, clock, tmp_path, monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    importlib.import_module(pl.name).seed_everything(11)
+
+    class WithOptions(pl.BoringModel):
+        def __init__(self, lr=0.1, width=64, api_key="x", backbone=None):
+            super().__init__()
+            self.save_hyperparameters(ignore=["backbone"])
+
+    callback = carbon()
+    callback.describe(hparams={"data": "digits"})
+    pl.Trainer(
+        max_epochs=1, callbacks=[callback], logger=False, enable_checkpointing=False, limit_train_batches=1, limit_val_batches=0
+    ).fit(WithOptions(lr=0.2))
+    assert callback.footprint.hparams == {"data": "digits", "lr": 0.2, "width": 64}
+    assert callback.footprint.seed == 11
+
+
+def test_without_a_seed_of_the_users_none_is_kept(pl, carbon, monkeypatch):
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    callback = carbon()
+    pl.Trainer(
+        max_epochs=1, callbacks=[callback], logger=False, enable_checkpointing=False, limit_train_batches=1, limit_val_batches=0
+    ).fit(pl.BoringModel())
+    assert (callback.footprint.hparams, callback.footprint.seed) == (None, None)

@@ -11,7 +11,7 @@ from typing import Any
 from fitprint.notices import logger
 
 SCHEMA = 1
-EVENTS = ("start", "epoch", "block", "metrics", "progress", "end")
+EVENTS = ("start", "describe", "epoch", "block", "metrics", "progress", "end")
 
 
 def journal_folder(ledger: Path) -> Path:

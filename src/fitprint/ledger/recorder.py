@@ -11,8 +11,11 @@ from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.ledger.clerk import Clerk
 from fitprint.ledger.process import this_process
 
-# What the journal's first and last lines say; a resumed run's joined assumptions are in its own first line.
-STATIC = ("assumptions", "notes", "tags", "project", "name", "kind", "started_at", "run_id", "schema")
+# What the journal's first and last lines say, and `describe` where it changes; a resumed run's joined assumptions are in
+# its own first line.
+STATIC = (
+    "assumptions", "notes", "tags", "project", "name", "kind", "started_at", "run_id", "schema", "hparams", "seed", "git_commit",
+)  # fmt: skip
 
 
 class Recorder:
@@ -59,7 +62,7 @@ class Recorder:
             return
         epoch: EpochFootprint | None = fields.pop("epoch", None)
         head = {"event": event, "run_id": self._run_id, "at": self._clock.time(), **fields}
-        static = () if event in ("start", "end") else STATIC
+        static = () if event in ("start", "describe", "end") else STATIC
 
         def written() -> dict[str, Any]:
             now = run() if run else None

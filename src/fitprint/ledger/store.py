@@ -105,6 +105,9 @@ class Store:
             [(event["run_id"], s["id"], s["part"], s["method"], s["source"], s.get("energy_j")) for s in record.get("sensors", ())],
         )
 
+    def _describe(self, event: Mapping[str, Any]) -> None:
+        self._progress(event)
+
     def _end(self, event: Mapping[str, Any]) -> None:
         self._progress(event)
 
