@@ -65,6 +65,7 @@ class Config:
         price_per_hour: Of a device for an hour.
         currency: Of both prices, a text.
         functional_unit: What a score is per, such as ``"1000 samples"`` (ISO/IEC 21031).
+        flops: Count the floating-point operations of the first training step; on by default.
         tags: Labels kept with the run.
         sys_root: Folder to read instead of ``/sys``.
         proc_root: Folder to read instead of ``/proc``.
@@ -98,6 +99,7 @@ class Config:
     price_per_hour: float | None = None
     currency: str | None = None
     functional_unit: str | None = None
+    flops: bool | None = None
     tags: Sequence[str] | None = None
     sys_root: str | None = None
     proc_root: str | None = None
@@ -149,6 +151,10 @@ class Settings:
     @property
     def sync(self) -> bool:
         return bool(self.config.sync)
+
+    @property
+    def flops(self) -> bool:
+        return self.config.flops is not False
 
     @property
     def block(self) -> int:
@@ -429,6 +435,7 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "price_per_hour": partial(check_price, what="price_per_hour"),
     "currency": check_currency,
     "functional_unit": check_functional_unit,
+    "flops": _check_switch("flops"),
     "block": _check_block,
     "tags": _check_tags,
     "sys_root": _check_text("sys_root"),
@@ -447,6 +454,7 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
     "price": float,
     "price_per_hour": float,
     "sync": _parse_switch,
+    "flops": _parse_switch,
     "block": int,
     "tags": _parse_list,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fitprint.account import Window
@@ -18,6 +18,7 @@ from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint, continued
 from fitprint.sensors.counter import NODE
 from fitprint.sensors.probe import Sensors
+from fitprint.work import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Stretch:
         decision: The stop, if one was decided.
         before: What the run had spent before it was resumed.
         energy_series: Its joules over time, where they are to be written down.
+        work: What it has trained on or predicted, and with what.
     """
 
     run_id: str
@@ -45,6 +47,7 @@ class Stretch:
     decision: Decision | None
     before: Footprint | None
     energy_series: Mapping[str, Any] | None = None
+    work: Facts = field(default_factory=Facts)
 
 
 @dataclass(frozen=True)
@@ -157,9 +160,10 @@ class Records:
             by_part=energy.by_part,
             phases={phase: booked.joules for phase, booked in stretch.phases.items()},
             sensors=self._sensor_rows(energy),
-            assumptions=tuple(row.to_dict() for row in self._assumptions(energy)),
-            notes=self.notes,
+            assumptions=tuple(row.to_dict() for row in self._assumptions(energy) + stretch.work.assumptions),
+            notes=self.notes + stretch.work.notes,
             energy_series=stretch.energy_series,
+            **stretch.work.fields(),
             **self.beside.fields(energy),
         )
         return dataclasses.replace(record, segments=(self._segment(record),))
