@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from fitprint import Budget, Config
 from fitprint.errors import MissingExtraError
 from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
+from fitprint.work import Feed, parameters_of
 
 if importlib.util.find_spec("keras") is None:
     raise MissingExtraError("fitprint_keras", "keras")
@@ -89,7 +91,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         self._writer = _writer(log_dir) if log_dir is not None and log else None
         self._log_dir = Path(log_dir) if log_dir is not None else None
         self._first_step = self._epoch = 0
-        self._fitting = False
+        self._fitting = self._watched = False
 
     # ---- start and end
 
@@ -100,7 +102,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         self.series.end("failed", abandoned=True)
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._fitting = True
+        self._fitting, self._watched = True, False
         tracker = self.series.begin("fit")
         hparams: dict[str, Any] = self.series.shielded("reading the hyperparameters", lambda: _hparams(self.model, self.params), {})
         tracker.describe(hparams=hparams, seed=_seed())
@@ -133,10 +135,12 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._epoch, self._first_step = epoch, self._steps()
-        self.series.begin_epoch(epoch, self._plan())
+        self.series.begin_epoch(epoch, self._plan(), feed=self._feed())
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Runs in the loop's own thread, unlike batch-end hooks: decisions are made here."""
+        if not self._watched:
+            self._watch()
         if self.series.batch(batch):
             self._look(batch)
 
@@ -157,12 +161,27 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
             self.series.tracker.enter(phase)
         else:
             self.series.begin(kind)
+            self._watched = True
 
     def _end_stage(self, phase: str) -> None:
         if self._fitting:
             self.series.tracker.leave(phase)
         else:
+            work = self.series.tracker.work
+            work.parameters = parameters_of(self.model)
+            work.count_pass(self._feed(), (self.params or {}).get("steps"))
             self.series.end()
+
+    def _watch(self) -> None:
+        """The first step is watched where it is executed operator by operator."""
+        self._watched = True
+        work = self.series.tracker.work
+        work.parameters = parameters_of(self.model)
+        work.watch(self.model, self.model, "train_step")
+
+    def _feed(self) -> Feed:
+        steps = (self.params or {}).get("steps")
+        return self.series.shielded("reading the batches' sizes", lambda: feed_of(_data(), steps), Feed())
 
     def _plan(self) -> Schedule:
         """What ``fit`` intends. It still runs what one hook stands for after a stop that is set as a batch begins."""
@@ -238,6 +257,25 @@ def _seed() -> int | None:
     except Exception:  # not public: another version may keep it elsewhere
         return None
     return seed
+
+
+def feed_of(data: Any, steps: int | None) -> Feed:
+    """What Keras' adapter of some data says of its batches."""
+    if data is None or hasattr(data, "_dataloader"):
+        return Feed.of_loader(getattr(data, "_dataloader", None))
+    if data.batch_size is None:
+        return Feed()
+    if steps is not None and data.num_batches == steps:
+        return Feed.with_last(data.batch_size, steps, data.partial_batch_size)
+    return Feed(data.batch_size, None, not data.has_partial_batch)
+
+
+def _data() -> Any:
+    """The adapter of the data in the loop that called us: Keras tells callbacks no sizes, they are in its own variables."""
+    frame: Any = sys._getframe()
+    while frame is not None and "epoch_iterator" not in frame.f_code.co_varnames:
+        frame = frame.f_back
+    return frame.f_locals["epoch_iterator"].data_adapter if frame is not None else None
 
 
 def _writer(log_dir: str | Path) -> CarbonWriter:

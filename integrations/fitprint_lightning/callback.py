@@ -12,6 +12,7 @@ from fitprint import Budget, Config
 from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
 from fitprint.tracker import status_of
+from fitprint.work import Feed, parameters_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -96,11 +97,23 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.series.tracker.check_start()
+        self.series.tracker.work.parameters = parameters_of(pl_module)
+        self.series.shielded("watching the first step", lambda: self._watch_first_step(trainer, pl_module), None)
         self._pass_on_stop(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._take_metrics(trainer)
         self._save(trainer)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._kind == "validate":
+            self._count(pl_module, trainer.val_dataloaders, trainer.num_val_batches)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._count(pl_module, trainer.test_dataloaders, trainer.num_test_batches)
+
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._count(pl_module, trainer.predict_dataloaders, trainer.num_predict_batches)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._end(trainer)
@@ -167,7 +180,21 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
         self._in_epoch = True
         self._first_step = trainer.global_step
         schedule = self.series.shielded("reading the trainer's plan", lambda: plan(trainer), Schedule())
-        self.series.begin_epoch(trainer.current_epoch, schedule, batches_done=batches_done)
+        feed = self.series.shielded("reading the batches' sizes", lambda: Feed.of_loader(trainer.train_dataloader), Feed())
+        self.series.begin_epoch(trainer.current_epoch, schedule, batches_done=batches_done, feed=feed)
+
+    def _watch_first_step(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """In this loop's ``run`` are forward, backward and optimizer of a batch, closures and manual ones too."""
+        loop = trainer.fit_loop.epoch_loop
+        optimization = loop.automatic_optimization if pl_module.automatic_optimization else loop.manual_optimization
+        self.series.tracker.work.watch(pl_module, optimization, "run", batches=trainer.accumulate_grad_batches)
+
+    def _count(self, pl_module: LightningModule, loaders: Any, batches: list[int | float]) -> None:
+        """A stage outside ``fit`` has ended."""
+        work = self.series.tracker.work
+        work.parameters = parameters_of(pl_module)
+        for loader, number in zip(loaders if isinstance(loaders, list | tuple) else [loaders], batches, strict=False):
+            work.count_pass(Feed.of_loader(loader), _finite(number))
 
     def _look(self, trainer: Trainer, pl_module: LightningModule, batches_done: int) -> None:
         block = self.series.look(batches_done)

@@ -96,12 +96,12 @@ class Beside:
 
 def _counts(footprint: Footprint) -> dict[str, float | None]:
     """What a run counts of its own; None where an epoch does not know it."""
-    steps, samples = ([getattr(epoch, name) for epoch in footprint.epochs] for name in ("steps", "samples"))
+    steps = [epoch.steps for epoch in footprint.epochs]
     return {
         "run": 1,
         "epoch": len(footprint.epochs),
         "step": None if None in steps else sum(steps),
-        "sample": None if None in samples else sum(samples),
+        "sample": footprint.samples,
         "hour": footprint.duration_s / S_PER_HOUR,
     }
 

@@ -65,6 +65,7 @@ class Config:
         price_per_hour: Of a device for an hour.
         currency: Of both prices, a text.
         functional_unit: What a score is per, such as ``"1000 samples"`` (ISO/IEC 21031).
+        flops: Count the floating-point operations of the first training step; on by default.
         tags: Labels kept with the run.
         save_on_stop: Save the model when a budget ends the run, where the framework itself saves none.
         sys_root: Folder to read instead of ``/sys``.
@@ -99,6 +100,7 @@ class Config:
     price_per_hour: float | None = None
     currency: str | None = None
     functional_unit: str | None = None
+    flops: bool | None = None
     tags: Sequence[str] | None = None
     save_on_stop: bool | None = None
     sys_root: str | None = None
@@ -155,6 +157,10 @@ class Settings:
     @property
     def save_on_stop(self) -> bool:
         return bool(self.config.save_on_stop)
+
+    @property
+    def flops(self) -> bool:
+        return self.config.flops is not False
 
     @property
     def block(self) -> int:
@@ -435,6 +441,7 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "price_per_hour": partial(check_price, what="price_per_hour"),
     "currency": check_currency,
     "functional_unit": check_functional_unit,
+    "flops": _check_switch("flops"),
     "block": _check_block,
     "tags": _check_tags,
     "save_on_stop": _check_switch("save_on_stop"),
@@ -454,6 +461,7 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
     "price": float,
     "price_per_hour": float,
     "sync": _parse_switch,
+    "flops": _parse_switch,
     "block": int,
     "tags": _parse_list,
     "save_on_stop": _parse_switch,

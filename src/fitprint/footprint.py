@@ -14,6 +14,8 @@ from fitprint.units import kwh
 
 SCHEMA = 1
 STEP_OVER_TICKS = 100
+# Properties that are written down with the fields.
+DERIVED = ("energy_kwh", "energy_per_sample_j", "co2e_per_1000_samples_g")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,7 @@ class Footprint:
     budget: tuple[Mapping[str, Any], ...] = ()
     energy_series: Mapping[str, Any] | None = None
     parameters: int | None = None
+    samples: int | None = None
     flops: float | None = None
     hparams: Mapping[str, Any] | None = None
     tags: tuple[str, ...] = ()
@@ -159,10 +162,25 @@ class Footprint:
         train_j = math.fsum(w.phases.get("train", 0.0) for w in windows)
         return StepEnergy(train_j / steps, steps / len(windows), math.fsum(w.duration_s for w in windows) / len(windows))
 
+    @property
+    def energy_per_sample_j(self) -> float | None:
+        """Joules a sample: of training alone in a ``fit``, of the whole stage in a test or prediction; None if unknown."""
+        phase = "train" if self.kind == "fit" else self.kind
+        windows = [epoch for epoch in self.epochs if epoch.samples]
+        samples = sum(epoch.samples or 0 for epoch in windows) if windows else self.samples
+        joules = math.fsum(window.phases.get(phase, 0.0) for window in windows or (self,))
+        return joules / samples if samples and joules and self.energy_j is not None else None
+
+    @property
+    def co2e_per_1000_samples_g(self) -> float | None:
+        """Operational grams of CO2e for a thousand samples, at the run's grams per joule; None if unknown."""
+        each_j = self.energy_per_sample_j
+        return None if each_j is None or self.co2e_g is None or not self.energy_j else 1000 * each_j * self.co2e_g / self.energy_j
+
     def to_dict(self, *, epochs: bool = True) -> dict[str, Any]:
         """Plain types only; ``epochs=False`` leaves the per-epoch records and the series over time out."""
         data = _fields(self, () if epochs else ("epochs", "blocks", "energy_series"))
-        return {**data, "energy_kwh": self.energy_kwh, **self.extra}
+        return {**data, **{name: getattr(self, name) for name in DERIVED}, **self.extra}
 
     def to_json(self, *, epochs: bool = True) -> str:
         """JSON without NaN or infinity."""
@@ -176,7 +194,7 @@ class Footprint:
             values[key] = tuple(EpochFootprint.from_dict(row) for row in values.get(key) or ())
         for key in ("sensors", "segments", "assumptions", "budget", "tags", "notes"):
             values[key] = tuple(values.get(key) or ())
-        extra = {key: value for key, value in data.items() if key not in known and key != "energy_kwh"}
+        extra = {key: value for key, value in data.items() if key not in known and key not in DERIVED}
         return cls(**values, extra=extra)
 
     @classmethod
@@ -250,7 +268,6 @@ _SUMMED = (
     "water_l",
     "market_based_g",
     "cost",
-    "flops",
 )
 
 

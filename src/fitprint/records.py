@@ -19,6 +19,7 @@ from fitprint.footprint import EpochFootprint, Footprint, continued
 from fitprint.provenance import Provenance
 from fitprint.sensors.counter import NODE
 from fitprint.sensors.probe import Sensors
+from fitprint.work import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Stretch:
         decision: The stop, if one was decided.
         before: What the run had spent before it was resumed.
         energy_series: Its joules over time, where they are to be written down.
+        work: What it has trained on or predicted, and with what.
     """
 
     run_id: str
@@ -46,6 +48,7 @@ class Stretch:
     decision: Decision | None
     before: Footprint | None
     energy_series: Mapping[str, Any] | None = None
+    work: Facts = field(default_factory=Facts)
 
 
 @dataclass(frozen=True)
@@ -163,9 +166,10 @@ class Records:
             by_part=energy.by_part,
             phases={phase: booked.joules for phase, booked in stretch.phases.items()},
             sensors=self._sensor_rows(energy),
-            assumptions=tuple(row.to_dict() for row in self._assumptions(energy)),
-            notes=self.notes,
+            assumptions=tuple(row.to_dict() for row in self._assumptions(energy) + stretch.work.assumptions),
+            notes=self.notes + stretch.work.notes,
             energy_series=stretch.energy_series,
+            **stretch.work.fields(),
             **self.beside.fields(energy),
         )
         return dataclasses.replace(record, segments=(self._segment(record),))

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from fitprint.account import PHASES, Account, Window
@@ -35,6 +36,7 @@ from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
 from fitprint.timeline import SteadyTime, Timeline
 from fitprint.units import format_energy
+from fitprint.work import Work
 
 TEXT_EVERY_S = 60
 SERIES_EVERY_S = 600
@@ -66,6 +68,7 @@ class Run:
         self.run_id = settings.config.run_id or new_run_id(around.clock)
         self.watch = Watch(settings.budgets, logger().warning, self.forecast)
         self.epochs: list[EpochFootprint] = []
+        self.work = Work(count_flops=settings.flops and kind == "fit")
         self._settings = settings
         self._clock = around.clock
         factors = settings.factors(around, hidden_boards=sensors.hidden_boards, covered=sensors.covered)
@@ -136,6 +139,7 @@ class Run:
                 return self.footprint()
             self._cutting = abandoned
             self.end_epoch(complete=False)
+            self.work.first_step.leave()
             self._cut()
             self.watch.conclude(self._records.spent(self._stretch()))
             self._status = status or ("stopped" if self.watch.should_stop else "completed")
@@ -171,6 +175,7 @@ class Run:
                 self._epoch_end_j = self._energy_j
             self._epoch, self._batches_done = self._opened(index, 0), 0
             self._account.epoch = Window()
+            self.work.begin_epoch()
             self._begin_block(0)
             self._account.enter("train")
             return 1 if self.watch.budgets else self._next_look(0, 0.0)
@@ -208,7 +213,7 @@ class Run:
             window, self._account.epoch = self._account.epoch, None
             self._account.leave("train")
             record = self._close_window(window, self._epoch, steps, complete=complete)
-            record = dataclasses.replace(record, metrics=self._pending_metrics)
+            record = dataclasses.replace(record, samples=self.work.end_epoch(), metrics=self._pending_metrics)
             self._pending_metrics = {}
             self.epochs.append(record)
             self._end_last_block(complete=complete)
@@ -267,6 +272,15 @@ class Run:
                 self._records = dataclasses.replace(self._records, provenance=provenance)
                 self._emit("describe", self._progress())
 
+    def batch(self, model: Any) -> AbstractContextManager[None]:
+        """A context around a batch; a first one that trains ``model`` is watched."""
+        return self.work.batch(model if self._working else None)
+
+    def count(self, samples: int | None) -> None:
+        """A batch has been trained on, or predicted."""
+        if self._working:
+            self.work.count(samples)
+
     def enter(self, phase: str) -> None:
         """Book to a phase from now on."""
         with self._lock:
@@ -307,6 +321,7 @@ class Run:
             self.run_id = kept.run_id
             for epoch in self._before.epochs:
                 self._pace.remember(epoch)
+            self.work.go_on(self._before)
 
     def _lost_since(self, kept: Footprint) -> Footprint | None:
         """The ledger's record of a run that died after ``kept`` was taken; None where it knows nothing more."""
@@ -331,7 +346,8 @@ class Run:
             self._cut(fresh=False)
             epochs = list(self.epochs)
             if self._account.epoch is not None:
-                epochs.append(self._close_window(self._account.epoch, self._epoch, None, complete=False))
+                now = self._close_window(self._account.epoch, self._epoch, None, complete=False)
+                epochs.append(dataclasses.replace(now, samples=self.work.open.samples))
             return self._records.footprint(self._stretch(series=True), epochs, self._blocks.records)
 
     def scalars(self) -> dict[str, float]:
@@ -376,6 +392,11 @@ class Run:
     @property
     def _energy_j(self) -> float:
         return self._account.run.energy.joules
+
+    @property
+    def _working(self) -> bool:
+        """Not validating beside what this run is for."""
+        return self._records.kind != "fit" or self._account.phase in ("train", "other")
 
     @property
     def _epochs_done(self) -> int:
@@ -453,6 +474,7 @@ class Run:
             self.watch.decision,
             self._before,
             self._timeline.to_dict() if series else None,
+            self.work.facts(),
         )
 
     def _after_epoch(self, record: EpochFootprint) -> None:

@@ -15,6 +15,7 @@ from fitprint.notices import logger
 from fitprint.pace import Schedule
 from fitprint.provenance import Provenance
 from fitprint.tracker import Tracker
+from fitprint.work import Done, Feed
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class Series:
         self._look_at = NEVER
         self._batches: int | None = None
         self._seen_batches = self._first_batch = 0
+        self._feed = Feed()
 
     # ---- runs
 
@@ -123,19 +125,23 @@ class Series:
 
     # ---- epochs and batches
 
-    def begin_epoch(self, index: int, schedule: Schedule, *, batches_done: int = 0) -> None:
+    def begin_epoch(self, index: int, schedule: Schedule, *, batches_done: int = 0, feed: Feed | None = None) -> None:
         """Open an epoch.
 
         Args:
             index: Its number, from 0.
             schedule: The framework's plan.
             batches_done: Batches of it that an earlier run has done already.
+            feed: What is known of its batches' sizes.
         """
         self._batches = schedule.batches
         if schedule.batches is not None:
             schedule = replace(schedule, batches=schedule.batches - batches_done)
         self._seen_batches = self._first_batch = batches_done
         self._look_at = self.tracker.begin_epoch(index, schedule) + batches_done
+        self._feed = feed or Feed()
+        self.tracker.work.batch_size = self._feed.first(1) or self._feed.batch_size
+        self.tracker.work.follow(self._done)
 
     def batch(self, batches_done: int) -> bool:
         """Note a batch; True where the epoch has to be looked into. Two comparisons, for it runs at every batch."""
@@ -148,15 +154,17 @@ class Series:
         self._look_at = next_look + self._first_batch
         return block
 
-    def end_epoch(self, *, steps: int | None, stopping: bool, batches_at_once: int = 1) -> None:
+    def end_epoch(self, *, steps: int | None, stopping: bool, batches_at_once: int = 0) -> None:
         """Close the epoch.
 
         Args:
             steps: Optimizer steps that it made, or None.
             stopping: Whether the framework has been told to stop.
-            batches_at_once: Batches that one hook stands for.
+            batches_at_once: Batches that have been done since the last hook, which came before them.
         """
-        all_seen = self._batches is not None and self._seen_batches + batches_at_once > self._batches
+        planned = NEVER if self._batches is None else self._batches
+        self._seen_batches = min(self._seen_batches + batches_at_once, planned)
+        all_seen = self._seen_batches == planned
         self.tracker.end_epoch(steps=steps, complete=all_seen or not stopping)
 
     # ---- never in the way
@@ -176,6 +184,11 @@ class Series:
                 logger().warning("%s failed; training goes on without it", what, exc_info=True)
             self._failed.add(what)
             return otherwise
+
+    def _done(self) -> Done:
+        """What the open epoch has trained on."""
+        first, last = self._first_batch, self._seen_batches
+        return Done(last - first, self._feed.between(first, last))
 
     def _numbered(self) -> Config:
         """A run id that was given is the first run's; later ones get a number behind it."""

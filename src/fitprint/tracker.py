@@ -11,7 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ParamSpec, Self, TypeVar
 
 from fitprint.account import PHASES
@@ -27,6 +27,7 @@ from fitprint.run import Run
 from fitprint.scalars import block_scalars, idle_scalars
 from fitprint.sensors.counter import Counter
 from fitprint.sensors.probe import Sensors, Surroundings, probe
+from fitprint.work import Work
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -210,6 +211,27 @@ class Tracker:
         finally:
             self.leave(name)
 
+    @contextmanager
+    def batch(self, samples: int | None = None, model: Any = None) -> Iterator[None]:
+        """Train on, or predict, one batch inside, so that samples and operations are known.
+
+        A batch of validation inside an epoch is not counted: it trains nothing.
+
+        Args:
+            samples: Samples of the batch, or None.
+            model: A PyTorch module: the floating-point operations of its first batch are counted as they are executed.
+
+        Example::
+
+            with tracker.batch(len(x), model):
+                loss(model(x), y).backward()
+                optimizer.step()
+        """
+        nothing: AbstractContextManager[None] = nullcontext()
+        with self._safely(lambda run: run.batch(model), nothing):
+            yield
+        self._safely(lambda run: run.count(samples), None)
+
     @property
     def should_stop(self) -> bool:
         """Whether a budget decided to stop; the cached decision, which costs nothing to ask."""
@@ -303,6 +325,11 @@ class Tracker:
         """The last epoch and the run so far under their public tags (``carbon/...``); the last known if all fails."""
         self._last_scalars = {**self._last_scalars, **self._safely(lambda run: run.scalars(), {})}
         return dict(self._last_scalars)
+
+    @property
+    def work(self) -> Work:
+        """What the run counts besides joules; one that nobody reads where nothing is measured."""
+        return self._safely(lambda run: run.work, Work())
 
     @property
     def alive(self) -> bool:

@@ -85,6 +85,11 @@ def format_energy(energy_j: float | None) -> str:
     return _scaled(energy_j, [(J_PER_KWH, "kWh"), (J_PER_WH, "Wh"), (1.0, "J")])
 
 
+def format_flops(operations: float) -> str:
+    """Three significant digits with a prefix: ``"4.51 TFLOP"``."""
+    return _scaled(operations, [(1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1.0, "FLOP")])
+
+
 def format_quantity(value: float, unit: str) -> str:
     """Format grams (``unit == "g"``) or joules (``unit == "J"``)."""
     return format_co2e(value) if unit == "g" else format_energy(value)

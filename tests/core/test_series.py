@@ -39,7 +39,7 @@ def test_a_run_that_is_left_open_failed_and_the_idle_time_after_it_is_not_its_ow
 
 @pytest.mark.parametrize(
     ("seen", "stopping", "at_once", "complete"),
-    [(4, True, 1, True), (3, True, 1, False), (3, False, 1, True), (3, True, 2, True), (2, True, 2, False)],
+    [(4, True, 0, True), (3, True, 0, False), (3, False, 0, True), (3, True, 1, True), (2, True, 1, False), (2, True, 2, True)],
 )
 def test_an_epoch_is_complete_if_all_its_batches_were_seen_or_nobody_stopped_it(series, seen, stopping, at_once, complete):
     series.begin("fit")

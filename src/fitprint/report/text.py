@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fitprint.carbon.equivalences import equivalent
-from fitprint.units import format_co2e, format_duration, format_energy, format_quantity, format_share, significant
+from fitprint.units import format_co2e, format_duration, format_energy, format_flops, format_quantity, format_share, significant
 
 if TYPE_CHECKING:
     from fitprint.footprint import Footprint
@@ -44,6 +44,8 @@ def details(footprint: Footprint) -> list[tuple[str, str]]:
         ("energy", parts_line(footprint)),
         ("phases", ", ".join(f"{phase} {format_energy(j)}" for phase, j in footprint.phases.items())),
         ("a step", _step(footprint)),
+        ("a sample", _sample(footprint)),
+        ("model", _model(footprint)),
         ("beside it", _beside(footprint)),
         ("place", _place(footprint.assumptions)),
         ("factors", _factors(footprint.assumptions)),
@@ -89,6 +91,23 @@ def _step(footprint: Footprint) -> str:
     if step is None:
         return ""
     return f"{format_energy(step.energy_j)}, from windows of {step.window_steps:.0f} steps ({format_duration(step.window_s)})"
+
+
+def _sample(footprint: Footprint) -> str:
+    each_j, grams = footprint.energy_per_sample_j, footprint.co2e_per_1000_samples_g
+    if each_j is None:
+        return ""
+    phase = "in training alone, " if footprint.kind == "fit" else ""
+    thousand = "" if grams is None else f", {format_co2e(grams)} CO2e for 1,000"
+    return f"{format_energy(each_j)}{thousand}; {phase}{footprint.samples or 0:,} samples"
+
+
+def _model(footprint: Footprint) -> str:
+    """The rest of what Schwartz et al. 2020 ask for beside emissions, electricity and time."""
+    parts = [f"{footprint.parameters:,} parameters"] if footprint.parameters else []
+    parts += [f"{format_flops(footprint.flops)} of training"] if footprint.flops else []
+    parts += [f"batches of {footprint.batch_size:,}"] if footprint.batch_size else []
+    return ", ".join(parts)
 
 
 def _beside(footprint: Footprint) -> str:
