@@ -24,6 +24,7 @@ def nothing_around(tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("TZ", "Etc/UTC")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user-config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "user-state"))
     monkeypatch.chdir(tmp_path)
 
 

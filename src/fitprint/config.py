@@ -22,7 +22,9 @@ from fitprint.carbon.grid import EXPECTED, find_region
 from fitprint.carbon.intensity import check_intensity, given_intensity, yearly_intensity
 from fitprint.carbon.place import find_place
 from fitprint.carbon.sci import check_functional_unit
-from fitprint.errors import ConfigError, did_you_mean, refusal
+from fitprint.errors import ConfigError, MissingExtraError, did_you_mean, refusal
+from fitprint.location import EXPECTED as LEDGER_EXPECTED
+from fitprint.location import Location, check_url
 from fitprint.notices import logger, show_on_console
 from fitprint.sensors.counter import PARTS
 from fitprint.sensors.probe import Surroundings
@@ -48,7 +50,7 @@ class Config:
         project: Name under which runs are kept together.
         name: Name of the run.
         run_id: Identity of the run; a new one by default.
-        ledger: Path of the SQLite file that records runs, or ``"off"``.
+        ledger: Path of the SQLite file that records runs, ``"postgresql://user@host/database"``, or ``"off"``.
         parts: Parts to count, out of gpu, cpu, dram and soc.
         attribute: ``all`` counts devices whole, ``share`` this job's share of them; ``auto`` takes the
             share where the job owns only a part (SLURM, containers, MIG, other processes on the GPU).
@@ -87,7 +89,8 @@ class Config:
     project: str | None = None
     name: str | None = None
     run_id: str | None = None
-    ledger: str | None = None
+    # A URL may hold a password.
+    ledger: str | None = dataclasses.field(default=None, repr=False)
     parts: Sequence[str] | None = None
     attribute: str | None = None
     calibrate_idle: float | None = None
@@ -167,10 +170,10 @@ class Settings:
         return self.config.block or DEFAULT_BLOCK
 
     @property
-    def ledger(self) -> Path | None:
-        """The ledger's file, or None where it is switched off."""
+    def ledger(self) -> Location | None:
+        """The ledger's place, or None where it is switched off."""
         text = self.config.ledger or DEFAULT_LEDGER
-        return None if text.casefold() in OFF else Path(text).expanduser().absolute()
+        return None if text.casefold() in OFF else Location.of(text)
 
     @property
     def sys_root(self) -> Path:
@@ -270,7 +273,7 @@ def _checked(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
                 guess = did_you_mean(name, CHECKS)
                 raise ConfigError(f"unknown option {name!r}.{f' Did you mean {guess!r}?' if guess else ''}")
             good[name] = CHECKS[name](value)
-        except (ConfigError, TypeError, ValueError) as error:
+        except (ConfigError, MissingExtraError, TypeError, ValueError) as error:
             show_on_console()
             logger().warning("ignored a setting in %s: %s", where, error)
     return good
@@ -408,11 +411,9 @@ def _texts(what: str, value: Any) -> tuple[str, ...]:
 def _check_ledger(value: Any) -> str:
     text = os.fspath(value) if isinstance(value, str | Path) else ""
     if not text.strip():
-        raise refusal("ledger", expected="a path such as 'fitprint.db', or 'off'", came=value)
+        raise refusal("ledger", expected=LEDGER_EXPECTED, came=value)
     if "://" in text:
-        raise refusal(
-            "ledger", expected="a path such as 'fitprint.db', or 'off' (databases by URL are not available yet)", came=value
-        )
+        return check_url(text)
     try:
         Path(text).expanduser()
     except RuntimeError as error:

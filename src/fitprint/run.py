@@ -21,7 +21,6 @@ from fitprint.energy import Energy
 from fitprint.errors import FitprintError
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
 from fitprint.forecast import Forecast, Position, look_ahead
-from fitprint.ledger.journal import journal_folder
 from fitprint.ledger.recorder import Recorder
 from fitprint.ledger.store import Ledger
 from fitprint.meter import Meter
@@ -325,11 +324,11 @@ class Run:
 
     def _lost_since(self, kept: Footprint) -> Footprint | None:
         """The ledger's record of a run that died after ``kept`` was taken; None where it knows nothing more."""
-        path = self._settings.ledger
-        if path is None or not (path.is_file() or journal_folder(path).is_dir()):
+        place = self._settings.ledger
+        if place is None or not place.may_exist:
             return None
         try:
-            recorded = Ledger(path).footprint(kept.run_id)
+            recorded = Ledger(place).footprint(kept.run_id)
         except FitprintError:
             return None
         more_j = (recorded.energy_j or 0.0) - (kept.energy_j or 0.0)

@@ -50,7 +50,8 @@ def user_file(text):
         ({"block": 2.0}, "optimizer steps from 1 up"),
         ({"block": True}, "optimizer steps from 1 up"),
         ({"name": " "}, "a text that is not empty"),
-        ({"ledger": "postgres://me@host/runs"}, "databases by URL are not available yet"),
+        ({"ledger": "mysql://me:secret@host/runs"}, "Received: ledger='mysql://me@host/runs'"),
+        ({"ledger": "sqlite:///runs.db"}, "without 'sqlite://'"),
         ({"ledger": ""}, "or 'off'"),
     ],
 )
@@ -94,7 +95,7 @@ def test_without_any_layer_everything_is_at_its_default():
     settings = resolve()
     assert settings.config.given() == {}
     assert (settings.budgets, settings.parts, settings.block) == ((), ("gpu", "cpu", "dram", "soc"), 500)
-    assert settings.ledger == Path.cwd() / "fitprint.db"
+    assert settings.ledger.path == Path.cwd() / "fitprint.db"
     assert (settings.sys_root, settings.proc_root) == (Path("/sys"), Path("/proc"))
     assert settings.source_of("region") == "default"
     assert not settings.disabled
@@ -182,5 +183,5 @@ def test_fitprint_ledger_off_means_no_ledger(text, monkeypatch):
 
 def test_a_ledger_path_is_made_absolute_and_may_begin_at_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert resolve(Config(ledger="runs/a.db")).ledger == tmp_path / "runs" / "a.db"
-    assert resolve(Config(ledger="~/a.db")).ledger == tmp_path / "home" / "a.db"
+    assert resolve(Config(ledger="runs/a.db")).ledger.path == tmp_path / "runs" / "a.db"
+    assert resolve(Config(ledger="~/a.db")).ledger.path == tmp_path / "home" / "a.db"

@@ -18,7 +18,7 @@ INTEGRATIONS = SOURCE.parent.parent / "integrations"
 # where they are the same entry.
 FLOORS = [
     {"errors", "clock", "assumption", "notices", "data"},
-    {"units"},
+    {"units", "location"},
     {"timeline", "provenance", "operations"},
     {"sensors"},
     {"energy"},

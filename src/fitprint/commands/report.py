@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
     """Add the subcommand's parser."""
     parser = commands.add_parser("report", help="a recorded run, with better intensities if there are some by now")
     parser.add_argument("--run", help="its id, as `fitprint runs` lists it; the last run by default")
-    parser.add_argument("--ledger", help="the ledger's file; fitprint.db in this folder by default")
+    parser.add_argument("--ledger", help="the ledger's file or URL; fitprint.db in this folder by default")
     parser.add_argument("--intensity", type=Path, metavar="FILE", help="CSV of g/kWh over time: grams are worked out again from it")
     parser.add_argument("--tz", help="zone of times without one in that file, for example Europe/Paris")
     parser.add_argument("--column", help="its column of figures, where it has several")
@@ -43,7 +43,7 @@ def _chosen(options: argparse.Namespace) -> Footprint:
     ledger = Ledger(options.ledger)
     runs = [] if options.run else ledger.runs()
     if not options.run and not runs:
-        raise FitprintError(f"no runs in {ledger.path}. Name another file with --ledger.")
+        raise FitprintError(f"no runs in {ledger.place}. Name another file with --ledger.")
     footprint = ledger.footprint(options.run or runs[-1]["run_id"])
     if options.intensity is None:
         return footprint

@@ -15,7 +15,7 @@ from fitprint.units import format_co2e, format_duration, format_energy
 def add(commands: Any) -> None:
     """Add the subcommand's parser."""
     parser = commands.add_parser("runs", help="list the recorded runs, those that died included")
-    parser.add_argument("--ledger", help="the ledger's file; fitprint.db in this folder by default")
+    parser.add_argument("--ledger", help="the ledger's file or URL; fitprint.db in this folder by default")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_runs)
 
@@ -27,7 +27,7 @@ def _runs(options: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     if not rows:
-        print(f"no runs in {ledger.path}{'' if ledger.path.is_file() else ' (there is no such file)'}", file=sys.stderr)
+        print(f"no runs in {ledger.place}{'' if ledger.place.may_exist else ' (there is no such file)'}", file=sys.stderr)
         return 0
     head = ("run", "project", "name", "status", "started (UTC)", "time", "energy", "CO2e", "epochs")
     print_table(head, [_run_cells(row) for row in rows])

@@ -7,15 +7,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fitprint.errors import LedgerError
 from fitprint.ledger.fork import FORKS
-from fitprint.ledger.journal import Journal, journal_folder
+from fitprint.ledger.journal import Journal
 from fitprint.ledger.process import Process
 from fitprint.ledger.store import Store
+from fitprint.location import Location
 from fitprint.notices import logger
+
+T = TypeVar("T")
 
 RETRY_S = 1.0
 # Records kept in memory while the ledger cannot be written; older ones are in the journal.
@@ -29,17 +33,18 @@ class Clerk:
     Events wait in memory while the ledger is locked or its disk is full, and are tried again.
 
     Args:
-        ledger: The ledger's file.
+        ledger: The ledger's place.
         run_id: The run.
         process: The process that writes.
     """
 
-    def __init__(self, ledger: Path, run_id: str, process: Process) -> None:
-        self._ledger = ledger
-        self._journal_path = journal_folder(ledger) / run_id / f"{process.label}.jsonl"
+    def __init__(self, ledger: Location | Path, run_id: str, process: Process) -> None:
+        self._ledger = Location.of(ledger)
+        self._journal_path = self._ledger.journals / run_id / f"{process.label}.jsonl"
         self._journal: Journal | None = None
         self._store: Store | None = None
         self._queue: deque[Callable[[], Mapping[str, Any]]] = deque()
+        self._questions: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._unstored: deque[Mapping[str, Any]] = deque(maxlen=MOST_WAITING)
         self._wake = threading.Event()
         self._closing = False
@@ -55,6 +60,13 @@ class Clerk:
         """Hand over what will write an event down, on this thread; returns at once."""
         self._queue.append(event)
         self._wake.set()
+
+    def ask(self, question: Callable[[], T]) -> Future[T]:
+        """Have a question answered on this thread, before what waits to be written; returns at once."""
+        answer: Future[T] = Future()
+        self._questions.append((answer, question))
+        self._wake.set()
+        return answer
 
     def close(self) -> None:
         """Write what is left, for at most CLOSE_WITHIN_S."""
@@ -73,6 +85,7 @@ class Clerk:
             self._wake.clear()
             closing = self._closing
             with FORKS.writing():
+                self._answer()
                 self._write()
             if not closing:
                 continue
@@ -84,6 +97,14 @@ class Clerk:
             for file in (self._journal, self._store):
                 if file is not None:
                     file.close()
+
+    def _answer(self) -> None:
+        while self._questions:
+            answer, question = self._questions.popleft()
+            try:
+                answer.set_result(question())
+            except Exception as error:
+                answer.set_exception(error)
 
     def _write(self) -> None:
         while self._queue:
@@ -116,7 +137,8 @@ class Clerk:
     def _apply(self) -> None:
         if not self._unstored:
             return
-        self._ledger.parent.mkdir(parents=True, exist_ok=True)
+        if self._ledger.path is not None:
+            self._ledger.path.parent.mkdir(parents=True, exist_ok=True)
         self._store = self._store or Store(self._ledger)
         count = len(self._unstored)
         self._store.apply([self._unstored[i] for i in range(count)])

@@ -8,15 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fitprint.location import Location
 from fitprint.notices import logger
 
 SCHEMA = 1
 EVENTS = ("start", "describe", "epoch", "block", "metrics", "progress", "end")
-
-
-def journal_folder(ledger: Path) -> Path:
-    """``fitprint.d`` beside ``fitprint.db``."""
-    return ledger.with_suffix(".d")
 
 
 class Journal:
@@ -71,6 +67,6 @@ def _event(line: str, path: Path) -> dict[str, Any] | None:
     return event if known else None
 
 
-def journals(ledger: Path) -> list[Path]:
+def journals(ledger: Location | Path) -> list[Path]:
     """All journals beside a ledger, oldest first."""
-    return sorted(journal_folder(ledger).glob("*/*.jsonl"), key=lambda path: path.stat().st_mtime)
+    return sorted(Location.of(ledger).journals.glob("*/*.jsonl"), key=lambda path: path.stat().st_mtime)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fitprint.clock import Clock
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.ledger.clerk import Clerk
 from fitprint.ledger.process import this_process
+from fitprint.location import Location
+
+T = TypeVar("T")
 
 # What the journal's first and last lines say, and `describe` where it changes; a resumed run's joined assumptions are in
 # its own first line.
@@ -22,12 +26,12 @@ class Recorder:
     """Writes nothing until it is opened; then one line per event.
 
     Args:
-        ledger: The ledger's file, or None where nothing is recorded.
+        ledger: The ledger's place, or None where nothing is recorded.
         proc_root: Normally ``/proc``.
         clock: Dates the events.
     """
 
-    def __init__(self, ledger: Path | None, proc_root: Path, clock: Clock) -> None:
+    def __init__(self, ledger: Location | None, proc_root: Path, clock: Clock) -> None:
         self._ledger = ledger
         self._proc_root = proc_root
         self._clock = clock
@@ -71,6 +75,10 @@ class Recorder:
             return {**head, **({"epoch": epoch.to_dict()} if epoch else {}), **({"run": changing} if run else {})}
 
         self._clerk.record(written)
+
+    def ask(self, question: Callable[[], T]) -> Future[T] | None:
+        """Have a question answered where disk and network are used; None where nothing is open."""
+        return self._clerk.ask(question) if self._clerk is not None else None
 
     def close(self) -> None:
         """Write what is left."""

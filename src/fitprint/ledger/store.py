@@ -1,4 +1,4 @@
-"""The ledger: an SQLite file with a row for every run, its epochs and its sensors."""
+"""The ledger: a database with a row for every run, its epochs and its sensors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,97 +14,87 @@ from typing import Any
 from fitprint.config import resolve
 from fitprint.errors import LedgerError
 from fitprint.footprint import EpochFootprint, Footprint
+from fitprint.ledger.database import MEMORY, SqliteDatabase, open_database
 from fitprint.ledger.journal import journals, read_events
 from fitprint.ledger.process import Process, is_alive
+from fitprint.ledger.schema import check_version, prepare
+from fitprint.location import Location, check_url
 from fitprint.notices import logger
 
-VERSION = 1
-# "fprt": tells our files from those of other programs.
-APPLICATION_ID = 0x66707274
-BUSY_TIMEOUT_S = 2.0
 # A run on another machine that has not been heard of for so long counts as lost (it writes every 30 s).
 SILENCE_S = 120.0
-
-TABLES = """
-CREATE TABLE IF NOT EXISTS runs (
-    run_id TEXT PRIMARY KEY, project TEXT, name TEXT, kind TEXT, status TEXT, started_at TEXT, duration_s REAL,
-    energy_j REAL, co2e_g REAL, boot_id TEXT, pid INTEGER, pid_started TEXT, heard_at REAL, record TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS epochs (
-    run_id TEXT NOT NULL, block INTEGER NOT NULL, position INTEGER NOT NULL, record TEXT NOT NULL,
-    PRIMARY KEY (run_id, block, position));
-CREATE TABLE IF NOT EXISTS sensors (
-    run_id TEXT NOT NULL, sensor_id TEXT NOT NULL, part TEXT, method TEXT, source TEXT, energy_j REAL,
-    PRIMARY KEY (run_id, sensor_id));
-"""
+COLUMNS = ("project", "name", "kind", "status", "started_at", "duration_s", "energy_j", "co2e_g", "parent_run_id")
 
 
 class Store:
     """Applies journal events to a database. Applying an event twice changes nothing.
 
     Args:
-        path: The file, or ``":memory:"``.
+        where: The ledger's place, or ``":memory:"``.
 
     Raises:
-        sqlite3.Error: If it cannot be opened or is no database.
-        LedgerError: If a later version of fitprint, or another program, wrote it.
+        sqlite3.Error: If a file cannot be opened or is no database.
+        LedgerError: If a later version of fitprint, or another program, wrote it, or a server is not there.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    def __init__(self, where: Location | Path | str) -> None:
+        self.database = open_database(where)
         try:
-            self._prepare(path)
+            prepare(self.database, where)
         except BaseException:
-            self._db.close()
+            self.database.close()
             raise
-
-    def _prepare(self, path: Path | str) -> None:
-        empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-        if empty:
-            self._db.executescript(
-                f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
-            )
-        check_is_ledger(self._db, path)
 
     def apply(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Apply events in one transaction.
 
         Raises:
             sqlite3.Error: If that fails; then nothing is applied.
+            LedgerError: If a server fails.
         """
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self.database.transaction():
             for event in events:
                 getattr(self, f"_{event['event']}")(event)
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def _start(self, event: Mapping[str, Any]) -> None:
         process = event.get("process", {})
-        self._db.execute(
-            "INSERT INTO runs (run_id, boot_id, pid, pid_started, heard_at, record) VALUES (?, ?, ?, ?, ?, '{}') "
-            "ON CONFLICT (run_id) DO UPDATE SET boot_id = excluded.boot_id, pid = excluded.pid, "
-            "pid_started = excluded.pid_started",
-            (event["run_id"], process.get("boot_id"), process.get("pid"), process.get("started"), event["at"]),
+        self.database.execute(
+            "INSERT INTO runs (run_id, boot_id, pid, pid_started, heard_at, record) "
+            "VALUES (:run_id, :boot_id, :pid, :started, :heard_at, '{}') ON CONFLICT (run_id) DO UPDATE SET "
+            "boot_id = excluded.boot_id, pid = excluded.pid, pid_started = excluded.pid_started",
+            run_id=event["run_id"],
+            heard_at=self.database.heard_at(event["at"]),
+            **{name: process.get(name) for name in ("boot_id", "pid", "started")},
         )
         self._progress(event)
 
     def _progress(self, event: Mapping[str, Any]) -> None:
-        row = self._db.execute("SELECT record FROM runs WHERE run_id = ?", (event["run_id"],)).fetchone()
-        record = {**(json.loads(row[0]) if row else {}), **event["run"]}
-        columns = ("project", "name", "kind", "status", "started_at", "duration_s", "energy_j", "co2e_g")
-        values = [record.get(column) for column in columns]
-        self._db.execute(
-            f"INSERT INTO runs (run_id, heard_at, record, {', '.join(columns)}) VALUES (?, ?, ?{', ?' * len(columns)}) "
+        query = f"SELECT record FROM runs WHERE run_id = :run_id{self.database.locking}"
+        rows = self.database.execute(query, run_id=event["run_id"])
+        record = {**(json.loads(rows[0][0]) if rows else {}), **event["run"]}
+        self.write_run(event["run_id"], self.database.heard_at(event["at"]), record)
+
+    def write_run(self, run_id: str, heard_at: float | None, record: Mapping[str, Any]) -> None:
+        """Write a run's row and those of its sensors, in an open transaction."""
+        self.database.execute(
+            f"INSERT INTO runs (run_id, heard_at, record, {', '.join(COLUMNS)}) "
+            f"VALUES (:run_id, :heard_at, :record, {', '.join(f':{column}' for column in COLUMNS)}) "
             "ON CONFLICT (run_id) DO UPDATE SET heard_at = excluded.heard_at, record = excluded.record, "
-            + ", ".join(f"{column} = excluded.{column}" for column in columns),
-            (event["run_id"], event["at"], json.dumps(record), *values),
+            + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS),
+            run_id=run_id,
+            heard_at=heard_at,
+            record=json.dumps(record),
+            **{column: record.get(column) for column in COLUMNS},
         )
-        self._db.executemany(
-            "INSERT OR REPLACE INTO sensors VALUES (?, ?, ?, ?, ?, ?)",
-            [(event["run_id"], s["id"], s["part"], s["method"], s["source"], s.get("energy_j")) for s in record.get("sensors", ())],
-        )
+        for sensor in record.get("sensors", ()):
+            self.database.execute(
+                "INSERT INTO sensors VALUES (:run_id, :id, :part, :method, :source, :energy_j) "
+                "ON CONFLICT (run_id, sensor_id) DO UPDATE SET part = excluded.part, method = excluded.method, "
+                "source = excluded.source, energy_j = excluded.energy_j",
+                run_id=run_id,
+                energy_j=sensor.get("energy_j"),
+                **{name: sensor[name] for name in ("id", "part", "method", "source")},
+            )
 
     def _describe(self, event: Mapping[str, Any]) -> None:
         self._progress(event)
@@ -112,41 +103,47 @@ class Store:
         self._progress(event)
 
     def _epoch(self, event: Mapping[str, Any], block: bool = False) -> None:
-        self._db.execute(
-            "INSERT OR REPLACE INTO epochs VALUES (?, ?, ?, ?)",
-            (event["run_id"], block, event["position"], json.dumps(event["epoch"])),
-        )
+        self.write_epoch(event["run_id"], int(block), event["position"], json.dumps(event["epoch"]))
         self._progress(event)
+
+    def write_epoch(self, run_id: str, block: int, position: int, record: str) -> None:
+        """Write the row of an epoch (``block`` 0) or a block (1), in an open transaction."""
+        self.database.execute(
+            "INSERT INTO epochs VALUES (:run_id, :block, :position, :record) "
+            "ON CONFLICT (run_id, block, position) DO UPDATE SET record = excluded.record",
+            run_id=run_id,
+            block=block,
+            position=position,
+            record=record,
+        )
 
     def _block(self, event: Mapping[str, Any]) -> None:
         self._epoch(event, block=True)
 
     def _metrics(self, event: Mapping[str, Any]) -> None:
-        key = (event["run_id"], event["position"])
-        row = self._db.execute("SELECT record FROM epochs WHERE run_id = ? AND block = 0 AND position = ?", key).fetchone()
-        if row is not None:
-            record = {**json.loads(row[0]), "metrics": event["metrics"]}
-            self._db.execute(
-                "UPDATE epochs SET record = ? WHERE run_id = ? AND block = 0 AND position = ?", (json.dumps(record), *key)
-            )
+        run_id, position = event["run_id"], event["position"]
+        rows = [(place, text) for block, place, text in self.epochs(run_id) if not block and place == position]
+        for place, text in rows:
+            self.write_epoch(run_id, 0, place, json.dumps({**json.loads(text), "metrics": event["metrics"]}))
 
     def apply_what_can_be(self, events: Iterable[Mapping[str, Any]], path: Path) -> None:
         """Apply events of a journal one by one; one that is incomplete costs only itself."""
         for event in events:
             try:
                 self.apply([event])
-            except (KeyError, TypeError, AttributeError, sqlite3.Error) as error:
+            except (KeyError, TypeError, AttributeError, sqlite3.Error, LedgerError) as error:
                 logger().warning("journal %s: skipped an incomplete record (%r)", path, error)
 
     def copy_from(self, path: Path) -> None:
-        """Take over what a ledger's file holds, without writing to it."""
-        source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+        """Take over what a ledger's file holds, without writing to it; only in memory."""
+        source, own = SqliteDatabase(path, create=False), self.database
+        assert isinstance(own, SqliteDatabase)
         try:
-            if source.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                check_is_ledger(source, path)
-                source.backup(self._db)
+            if check_version(source, path):
+                source.connection.backup(own.connection)
         finally:
             source.close()
+        prepare(own, path)
 
     def rows(self) -> list[dict[str, Any]]:
         """All runs, oldest first, as the database has them."""
@@ -158,44 +155,37 @@ class Store:
             f"SELECT {', '.join(columns)}, (SELECT count(*) FROM epochs e WHERE e.run_id = r.run_id AND e.block = 0) "
             "FROM runs r ORDER BY started_at, run_id"
         )
-        return [dict(zip((*columns, "epochs"), row, strict=True)) for row in self._db.execute(query)]
+        return [dict(zip((*columns, "epochs"), row, strict=True)) for row in self.database.execute(query)]
+
+    def record(self, run_id: str) -> dict[str, Any] | None:
+        """A run's record without its epochs; None where it is not known."""
+        rows = self.database.execute("SELECT record FROM runs WHERE run_id = :run_id", run_id=run_id)
+        return json.loads(rows[0][0]) if rows else None
+
+    def epochs(self, run_id: str) -> list[tuple[int, int, str]]:
+        """A run's epochs and then its blocks: 0 or 1, position, record as text."""
+        query = "SELECT block, position, record FROM epochs WHERE run_id = :run_id ORDER BY block, position"
+        return [(int(block), int(position), text) for block, position, text in self.database.execute(query, run_id=run_id)]
 
     def footprint(self, run_id: str) -> Footprint | None:
         """The record of one run with its epochs and blocks."""
-        row = self._db.execute("SELECT record FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-        if row is None:
+        record = self.record(run_id)
+        if record is None:
             return None
-        query = "SELECT block, record FROM epochs WHERE run_id = ? ORDER BY block, position"
-        records = [
-            (block, EpochFootprint.from_dict(json.loads(text)).to_dict()) for block, text in self._db.execute(query, (run_id,))
-        ]
         parts: dict[str, list[dict[str, Any]]] = {"epochs": [], "blocks": []}
-        for block, record in records:
-            parts["blocks" if block else "epochs"].append(record)
-        return Footprint.from_dict({**json.loads(row[0]), "run_id": run_id, **parts})
+        for block, _, text in self.epochs(run_id):
+            parts["blocks" if block else "epochs"].append(EpochFootprint.from_dict(json.loads(text)).to_dict())
+        return Footprint.from_dict({**record, "run_id": run_id, **parts})
 
     def close(self) -> None:
-        self._db.close()
-
-
-def check_is_ledger(db: sqlite3.Connection, path: Path | str) -> None:
-    """Refuse a database that another program, or a later version, wrote.
-
-    Raises:
-        LedgerError: Says which of the two.
-    """
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise LedgerError(f"{path} is a database of another program. Choose another file as ledger.")
-    if version > VERSION:
-        raise LedgerError(f"{path} was written by a later version of fitprint (ledger {version}, this one reads {VERSION}).")
+        self.database.close()
 
 
 class Ledger:
     """All runs that were recorded in one place, dead ones included.
 
     Args:
-        path: The ledger's file; by default the one that a run started here would use.
+        where: The ledger's file or URL; by default the one that a run started here would use.
 
     Raises:
         LedgerError: If the file is no ledger, or a later version's.
@@ -205,22 +195,26 @@ class Ledger:
         []
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(self, where: str | Path | Location | None = None) -> None:
         settings = resolve()
-        chosen = Path(path) if path is not None else settings.ledger
+        chosen = Location.of(where) if where is not None else settings.ledger
         if chosen is None:
             raise LedgerError("The ledger is switched off (ledger='off'). Name a file to read one.")
-        self.path = chosen
+        if chosen.url:
+            check_url(chosen.url)
+        self.place = chosen
         self._proc_root = settings.proc_root
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None where the ledger is a database by URL."""
+        return self.place.path
 
     def runs(self) -> list[dict[str, Any]]:
         """One mapping per run: run_id, project, name, status, started_at, duration_s, energy_j, co2e_g, epochs."""
-        store = self._open()
-        try:
-            rows = store.rows()
-        finally:
-            store.close()
-        return [self._with_status(row) for row in rows]
+        with closing(self.open()) as store:
+            rows, now = store.rows(), store.database.heard_at(time.time())
+        return [self._with_status(row, now) for row in rows]
 
     def footprint(self, run_id: str) -> Footprint:
         """The full record of one run.
@@ -228,40 +222,39 @@ class Ledger:
         Raises:
             LedgerError: If there is no such run.
         """
-        store = self._open()
-        try:
-            found = store.footprint(run_id)
-            rows = [self._with_status(row) for row in store.rows() if row["run_id"] == run_id]
-        finally:
-            store.close()
+        with closing(self.open()) as store:
+            found, now = store.footprint(run_id), store.database.heard_at(time.time())
+            rows = [self._with_status(row, now) for row in store.rows() if row["run_id"] == run_id]
         if found is None:
-            raise LedgerError(f"{self.path} has no run {run_id!r}. `fitprint runs` lists those it has.")
+            raise LedgerError(f"{self.place} has no run {run_id!r}. `fitprint runs` lists those it has.")
         return replace(found, status=rows[0]["status"])
 
-    def _with_status(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _with_status(self, row: dict[str, Any], now: float) -> dict[str, Any]:
         """The public columns of a row; a run without an end whose process is gone is lost."""
         process = Process(row["boot_id"] or "", row["pid"] or 0, row["pid_started"] or "")
         public = {key: value for key, value in row.items() if key not in ("boot_id", "pid", "pid_started", "heard_at")}
-        if row["status"] == "running" and self._is_lost(process, row["heard_at"]):
+        if row["status"] == "running" and self._is_lost(process, now - (row["heard_at"] or 0)):
             public["status"] = "lost"
         return public
 
-    def _is_lost(self, process: Process, heard_at: float | None) -> bool:
+    def _is_lost(self, process: Process, silent_s: float) -> bool:
         alive = is_alive(process, self._proc_root)
-        return time.time() - (heard_at or 0) > SILENCE_S if alive is None else not alive
+        return silent_s > SILENCE_S if alive is None else not alive
 
-    def _open(self) -> Store:
-        """A copy in memory: what the file holds, and what only the journals do. Reading writes nothing."""
-        store = Store(":memory:")
-        paths = journals(self.path)
-        if self.path.is_file():
+    def open(self) -> Store:
+        """What the place holds. A file is copied into memory with what only the journals have: reading writes nothing."""
+        if self.place.path is None:
+            return Store(self.place)
+        store = Store(MEMORY)
+        paths = journals(self.place)
+        if self.place.path.is_file():
             try:
-                store.copy_from(self.path)
+                store.copy_from(self.place.path)
             except sqlite3.Error as error:
                 if not paths:
-                    raise LedgerError(f"{self.path} cannot be read as a ledger: {error}.") from error
-                logger().warning("%s cannot be read (%s); the journals beside it are read instead", self.path, error)
-                store = Store(":memory:")
+                    raise LedgerError(f"{self.place} cannot be read as a ledger: {error}.") from error
+                logger().warning("%s cannot be read (%s); the journals beside it are read instead", self.place, error)
+                store = Store(MEMORY)
         known = {row["run_id"] for row in store.rows()}
         for path in (path for path in paths if path.parent.name not in known):
             store.apply_what_can_be(read_events(path), path)
