@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from fitprint.carbon.intensity import LARGEST_G_PER_KWH, Intensity
+from fitprint.carbon.intensity import EXACT, LARGEST_G_PER_KWH, Intensity, Spread
 from fitprint.clock import iso_utc
 from fitprint.errors import ConfigError, refusal
 from fitprint.timeline import Timeline
@@ -60,6 +60,7 @@ class HourlySeries:
         basis: What they count, for people.
         basis_kind: One of ``fitprint.carbon.intensity.BASIS_KINDS``.
         notes: How the points were read.
+        spread: How far other figures of the same place may lie from these; nothing for what the user answers for.
 
     Raises:
         ConfigError: If there are fewer than two points, two of one time, or figures that cannot be g/kWh.
@@ -73,9 +74,11 @@ class HourlySeries:
         *,
         basis_kind: str = "given",
         notes: Sequence[str] = (),
+        spread: Spread = EXACT,
     ) -> None:
         self.points = tuple(sorted(points))
         self.source, self.basis, self.basis_kind, self.notes = source, basis, basis_kind, tuple(notes)
+        self._spread = spread
         _check(self.points, self.source)
         values = [value for _, value in self.points]
         self._least, self._most = min(values), max(values)
@@ -150,13 +153,18 @@ class HourlySeries:
             "Bring a series of that time."
         )
 
-    def gaps(self, timeline: Timeline) -> tuple[str, ...]:
-        """What was done about the energy that fell where the series has no figure, with its share."""
+    def gaps(self, timeline: Timeline, otherwise: str = "it counts with the mean of the rest") -> tuple[str, ...]:
+        """What was done about the energy that fell where the series has no figure, with its share.
+
+        Args:
+            timeline: The energy.
+            otherwise: What was done where no figure is carried.
+        """
         rows = [(piece, timeline.between(piece.start_s, piece.end_s)) for piece in self.pieces(timeline.start_s, timeline.end_s)]
         hours = f"{max(CARRY_S, self.step_s) / HOUR_S:g} h"
         policies = {
             f"the last one before was carried, for at most {hours}": math.fsum(j for piece, j in rows if piece.carried),
-            "it counts with the mean of the rest": math.fsum(j for piece, j in rows if piece.g_per_kwh is None),
+            otherwise: math.fsum(j for piece, j in rows if piece.g_per_kwh is None),
         }
         share = {policy: format_share(joules / timeline.total_j) for policy, joules in policies.items() if joules > 0}
         return tuple(f"{self.source} has no figure for {share[policy]} of the energy: {policy}" for policy in share)
@@ -188,6 +196,7 @@ class HourlySeries:
         if len(given) < len(rows):
             sum_, rest = math.fsum(v * w for v, w in given), whole - math.fsum(w for _, w in given)
             low, high = min(central, (sum_ + rest * self._least) / whole), max(central, (sum_ + rest * self._most) / whole)
+        low, high = self._spread.around(low, high)
         year = datetime.fromtimestamp(start_s, UTC).year
         return Intensity(central, low, high, year, self.source, self.basis, self.basis_kind)
 

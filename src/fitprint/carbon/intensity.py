@@ -29,7 +29,13 @@ class Spread(NamedTuple):
     above: float
     above_g_per_kwh: float = 0.0
 
+    def around(self, low_g_per_kwh: float, high_g_per_kwh: float) -> tuple[float, float]:
+        """An interval, widened by these."""
+        return low_g_per_kwh * (1 - self.below), high_g_per_kwh * (1 + self.above) + self.above_g_per_kwh
 
+
+# Of figures that the user answers for.
+EXACT = Spread(0.0, 0.0)
 # What combustion figures leave out: 11 to 48 g/kWh of wind, nuclear, hydro and solar plants (medians of IPCC
 # AR5 WG3, annex III), beside the upstream share of fuels, which is in the shares below.
 LEFT_OUT_G_PER_KWH = 40.0
@@ -136,5 +142,4 @@ def yearly_intensity(place: Place) -> Intensity:
 
 
 def _interval(row: GridRow) -> tuple[float, float]:
-    width = SPREADS[find_region(row.figure_of).level, row.basis_kind]
-    return row.g_per_kwh * (1 - width.below), row.g_per_kwh * (1 + width.above) + width.above_g_per_kwh
+    return SPREADS[find_region(row.figure_of).level, row.basis_kind].around(row.g_per_kwh, row.g_per_kwh)
