@@ -1,0 +1,290 @@
+"""The Hugging Face callback: events in, words of the tracker out."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from typing import TYPE_CHECKING, Any, Self
+
+from fitprint import Budget, Config
+from fitprint.errors import MissingExtraError
+from fitprint.notices import logger
+from fitprint.pace import Schedule
+from fitprint.series import Measured, Series
+
+if importlib.util.find_spec("transformers") is None:
+    raise MissingExtraError("fitprint_transformers", "transformers")
+from transformers import TrainerCallback
+
+if TYPE_CHECKING:
+    from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
+
+STATE_KEY = "fitprint.CarbonCallback"
+TEXT_TAG = "fitprint/run"
+# The Trainer's epoch is a fraction of steps: 2.9999999 is the third epoch's end.
+ROUNDING = 1e-6
+# The Trainer says sys.maxsize epochs where a dataset has no length and max_steps ends the run.
+ENDLESS = 10**9
+
+
+class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transformers is not followed by the type checker
+    r"""Measures the energy and CO2e of every epoch of a Hugging Face Trainer, logs them, and stops on a budget.
+
+    The values of an epoch, its evaluation included, are in ``state.log_history``. ``attach`` brings them into every
+    reporter too (TensorBoard, MLflow, ...), which the Trainer calls before any callback of the user's. The state
+    is in ``trainer_state.json``; a run that is resumed goes on with what it had spent, whatever options the
+    callback has by then. A stop evaluates and saves before it leaves where the Trainer evaluates and saves at all.
+
+    Args:
+        budget: A mass of CO2e such as ``"250 g"``, an energy such as ``"0.5 kWh"``, a Budget, or a
+            list of these. The run stops before it is overrun.
+        region: Country by ISO code or English name, for the carbon intensity of its electricity.
+        intensity: Carbon intensity in g CO2e per kWh, instead of the region's.
+        pue: Facility power over IT power, from 1 up.
+        project: Name under which runs are kept together.
+        name: Name of the run.
+        run_id: Identity of the run; a new one by default.
+        ledger: Path of the SQLite file that records runs, or ``"off"``.
+        config: Options beyond these, and defaults for these.
+        log: False records without logging.
+
+    Raises:
+        ConfigError: If an option makes no sense; the message says what would.
+
+    Example::
+
+        carbon = CarbonCallback(budget="250 g").attach(trainer)
+        trainer.train()
+        print(carbon.footprint)
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: str | Budget | list[str | Budget] | None = None,
+        region: str | None = None,
+        intensity: float | None = None,
+        pue: float | None = None,
+        project: str | None = None,
+        name: str | None = None,
+        run_id: str | None = None,
+        ledger: str | None = None,
+        config: Config | None = None,
+        log: bool = True,
+    ) -> None:
+        super().__init__()
+        self.series = Series(
+            config,
+            budget=budget,
+            region=region,
+            intensity=intensity,
+            pue=pue,
+            project=project,
+            name=name,
+            run_id=run_id,
+            ledger=ledger,
+        )
+        self._log = log
+        self._trainer: Trainer | None = None
+        self._log_dir = ""
+        self._fitting = self._in_epoch = self._stopping = False
+        self._phase = ""
+        self._over = False  # the epoch's training is, its evaluation is to come
+        self._first_step = self._began_at = 0
+
+    def attach(self, trainer: Trainer) -> Self:
+        """Add this callback to a Trainer, or make one that it has already reach the Trainer's reporters.
+
+        Args:
+            trainer: Before ``train``.
+
+        Returns:
+            The callback.
+        """
+        if self not in trainer.callback_handler.callbacks:
+            trainer.add_callback(self)
+        self._trainer = trainer
+        return self
+
+    # ---- start and end
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._fitting, self._in_epoch, self._over, self._stopping, self._phase = True, False, False, False, ""
+        self._warn_of_others(args)
+        tracker = self.series.begin("fit", awaits_state=True)
+        self.series.resume((state.stateful_callbacks or {}).get(STATE_KEY, {}).get("attributes", {}))
+        tracker.check_start()
+        if args.eval_on_start:
+            self._enter("validate")
+        self._write_text(state, tracker.run_text())
+        self._pass_on_stop(args, control)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._end_epoch(args, state, control)
+        self._fitting = False
+        ended = self.series.end()
+        if ended is not None and ended.measuring:
+            self._write_text(state, ended.run_text(at_once=True))
+
+    # ---- epochs and phases
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, train_dataloader: Any = None, **kwargs: Any
+    ) -> None:
+        self._leave()
+        self._end_epoch(args, state, control)
+        schedule = self.series.shielded("reading the trainer's plan", lambda: plan(args, state, train_dataloader), Schedule())
+        index = int((state.epoch or 0.0) + ROUNDING)
+        done = state.global_step - index * schedule.batches if schedule.batches else 0
+        self._in_epoch, self._began_at, self._first_step = True, state.global_step, state.global_step - done
+        self.series.begin_epoch(index, schedule, batches_done=done)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        steps = state.global_step - self._first_step
+        if self.series.batch(steps):
+            self._publish(state, self.series.look(steps))
+            self._pass_on_stop(args, control)
+        self._begin_work(state, control)
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The evaluation that comes now belongs to the epoch, which is closed after it; without one it is closed here."""
+        self._over = True
+        if not control.should_evaluate:
+            self._end_epoch(args, state, control)
+        self._begin_work(state, control)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
+    ) -> None:
+        """The Trainer's own metrics: losses come after the end of their epoch, evaluations inside it."""
+        if self._fitting:
+            self.series.tracker.annotate({name: value for name, value in (logs or {}).items() if name != "epoch"})
+
+    def on_prediction_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """An evaluation that was not announced, such as one that another callback makes."""
+        if self._fitting and not self._phase:
+            self._enter("validate")
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if not self._fitting:
+            return
+        self._leave()
+        if self._over:
+            self._end_epoch(args, state, control, evaluated=True)
+        self._begin_work(state, control)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._leave()
+
+    # ---- inside
+
+    def _end_epoch(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, *, evaluated: bool = False) -> None:
+        """Close the open epoch, publish it, and pass a stop on, with the last evaluation and checkpoint."""
+        if not self._in_epoch:
+            return
+        self._in_epoch = self._over = False
+        self.series.end_epoch(steps=state.global_step - self._began_at, stopping=control.should_training_stop)
+        self._publish(state, self.series.tracker.scalars())
+        self._write_text(state, self.series.tracker.run_text())
+        self._pass_on_stop(args, control, evaluated=evaluated)
+
+    def _begin_work(self, state: TrainerState, control: TrainerControl) -> None:
+        """Evaluation comes first, then the checkpoint, which has to hold what was used by now."""
+        if control.should_evaluate:
+            self._enter("validate")
+        elif control.should_save:
+            self._enter("checkpoint")
+        if self._fitting and (control.should_evaluate or control.should_save):
+            state.stateful_callbacks[STATE_KEY] = {"args": {}, "attributes": self.series.state()}
+
+    def _pass_on_stop(self, args: TrainingArguments, control: TrainerControl, *, evaluated: bool = False) -> None:
+        """Stop, and as the Trainer does at its own last step: what is evaluated or saved now and then is so once more."""
+        if self._stopping or not self.series.tracker.should_stop:
+            return
+        self._stopping = control.should_training_stop = True
+        if not evaluated and _word(args.eval_strategy) == "steps":
+            control.should_evaluate = True
+        if _word(args.save_strategy) in ("steps", "epoch"):
+            control.should_save = True
+
+    def _publish(self, state: TrainerState, values: dict[str, float]) -> None:
+        if values and self._log:
+            self.series.shielded("logging", lambda: self._log_values(state, values), None)
+
+    def _log_values(self, state: TrainerState, values: dict[str, float]) -> None:
+        """To every reporter by the Trainer, which takes that for the log it was about to write; else to its history."""
+        if self._trainer is None:
+            state.log_history.append({**values, "epoch": state.epoch, "step": state.global_step})
+            return
+        control = self._trainer.control
+        due = control.should_log
+        self._trainer.log(dict(values))
+        control.should_log = due
+
+    def _write_text(self, state: TrainerState, text: str | None) -> None:
+        """Give TensorBoard the run's record, from which the Carbon tab reads totals and sources."""
+        trainer = self._trainer
+        if text and self._log and trainer is not None and state.is_world_process_zero:
+            self.series.shielded("writing the run's text", lambda: self._to_tensorboard(trainer, text), None)
+
+    def _to_tensorboard(self, trainer: Trainer, text: str) -> None:
+        """By its reporter, which has closed its file before our last event comes: then into a file beside it."""
+        step = trainer.state.global_step
+        reporters = [vars(callback) for callback in trainer.callback_handler.callbacks if hasattr(callback, "tb_writer")]
+        for writer in [reporter["tb_writer"] for reporter in reporters if reporter["tb_writer"] is not None]:
+            self._log_dir = writer.log_dir
+            writer.add_text(TEXT_TAG, text, step)
+            return
+        if self._log_dir:
+            from fitprint_tensorboard import CarbonWriter
+
+            last = CarbonWriter(self._log_dir)
+            last.text(TEXT_TAG, text, step)
+            last.close()
+
+    def _warn_of_others(self, args: TrainingArguments) -> None:
+        reporters = [args.report_to] if isinstance(args.report_to, str) else list(args.report_to or ())
+        if "codecarbon" in reporters or "all" in reporters:
+            logger().warning(
+                "codecarbon measures this run too, as report_to asks for it; two tools read the same sensors. "
+                "Leave one of them out, for example with report_to='tensorboard'."
+            )
+        if self._log and self._trainer is None and set(reporters) - {"none"}:
+            names = ", ".join(reporters)
+            logger().warning("carbon/... values go to state.log_history alone; for %s too, call carbon.attach(trainer).", names)
+
+    def _enter(self, phase: str) -> None:
+        self._leave()
+        self._phase = phase
+        self.series.tracker.enter(phase)
+
+    def _leave(self) -> None:
+        phase, self._phase = self._phase, ""
+        if phase:
+            self.series.tracker.leave(phase)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles carry the options, not the trainer."""
+        return {**self.__dict__, "_trainer": None}
+
+
+def plan(args: TrainingArguments, state: TrainerState, dataloader: Any) -> Schedule:
+    """What the Trainer intends, as far as it says. Batches are optimizer steps: one hook stands for each."""
+    epochs = state.num_train_epochs
+    return Schedule(
+        epochs=epochs if 0 < epochs < ENDLESS else None,
+        batches=_steps_of_epoch(args, dataloader),
+        validation_batches=0 if _word(args.eval_strategy) == "no" else None,
+        steps=state.max_steps if state.max_steps > 0 else None,
+    )
+
+
+def _steps_of_epoch(args: TrainingArguments, dataloader: Any) -> int | None:
+    try:
+        return max(1, math.ceil(len(dataloader) / int(args.gradient_accumulation_steps)))
+    except TypeError:  # an endless or streamed dataset
+        return None
+
+
+def _word(strategy: Any) -> str:
+    return str(getattr(strategy, "value", strategy))
