@@ -14,7 +14,7 @@ from fitprint.series import Series
 from fitprint.testing import FakeClock, FakeDriver, ScriptedCounter, build_fake_driver
 
 # Read by the type checker, and run by hand.
-collect_ignore_glob = ["typing/*", "benchmarks/*"]
+collect_ignore_glob = ["typing/*", "benchmarks/*", "*/conftest.py"]
 
 
 @pytest.fixture(autouse=True)

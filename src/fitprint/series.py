@@ -119,7 +119,8 @@ class Series:
         if self.open is None or self.decision is None or self._kind != "fit":
             return None
         settings = resolve(self.config)
-        beside = settings.ledger.parent if settings.ledger is not None else Path.cwd()
+        file = settings.ledger.path if settings.ledger is not None else None
+        beside = file.parent if file is not None else Path.cwd()
         path = (folder or beside) / f"fitprint-{self.open.footprint.run_id}{suffix}"
         return path if settings.save_on_stop else None
 
