@@ -36,7 +36,8 @@ class Feed:
     @classmethod
     def of_loader(cls, loader: Any) -> Feed:
         """A DataLoader of PyTorch. Batch samplers of other kinds make batches of any size, and nothing is known."""
-        sampler = getattr(loader, "batch_sampler", None)
+        sampler: Any = getattr(loader, "batch_sampler", None)
+        sampler = getattr(sampler, "_batch_sampler", sampler)  # Lightning wraps it for predictions
         if type(sampler).__name__ != "BatchSampler":
             return cls()
         try:
@@ -222,7 +223,7 @@ def parameters_of(model: Any) -> int | None:
     try:
         if hasattr(model, "weights") and callable(getattr(model, "count_params", None)):
             return int(model.count_params())
-        return sum(math.prod(getattr(p, "ds_shape", p.shape)) for p in model.parameters())
+        return int(sum(math.prod(getattr(p, "ds_shape", p.shape)) for p in model.parameters()))
     except Exception:  # not built, lazy, or no model at all
         return None
 
