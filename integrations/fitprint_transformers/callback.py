@@ -11,6 +11,7 @@ from fitprint.errors import MissingExtraError
 from fitprint.notices import logger
 from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
+from fitprint.work import Feed, parameters_of
 
 if importlib.util.find_spec("transformers") is None:
     raise MissingExtraError("fitprint_transformers", "transformers")
@@ -87,7 +88,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         self._log = log
         self._trainer: Trainer | None = None
         self._log_dir = ""
-        self._fitting = self._in_epoch = self._stopping = False
+        self._fitting = self._in_epoch = self._stopping = self._watched = False
         self._phase = ""
         self._over = False  # the epoch's training is, its evaluation is to come
         self._first_step = self._began_at = 0
@@ -110,6 +111,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._fitting, self._in_epoch, self._over, self._stopping, self._phase = True, False, False, False, ""
+        self._watched = False
         self._warn_of_others(args)
         tracker = self.series.begin("fit", awaits_state=True)
         self.series.resume((state.stateful_callbacks or {}).get(STATE_KEY, {}).get("attributes", {}))
@@ -137,7 +139,10 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         index = int((state.epoch or 0.0) + ROUNDING)
         done = state.global_step - index * schedule.batches if schedule.batches else 0
         self._in_epoch, self._began_at, self._first_step = True, state.global_step, state.global_step - done
-        self.series.begin_epoch(index, schedule, batches_done=done)
+        feed = self.series.shielded("reading the batches' sizes", lambda: _feed(args, train_dataloader), Feed())
+        self.series.begin_epoch(index, schedule, batches_done=done, feed=feed)
+        if not self._watched:
+            self._watch(args, kwargs.get("model"))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         steps = state.global_step - self._first_step
@@ -187,6 +192,16 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         self._publish(state, self.series.tracker.scalars())
         self._write_text(state, self.series.tracker.run_text())
         self._pass_on_stop(args, control, evaluated=evaluated)
+
+    def _watch(self, args: TrainingArguments, model: Any) -> None:
+        """In ``training_step`` are forward and backward of a batch; only the Trainer itself has it."""
+        self._watched = True
+        work, trainer = self.series.tracker.work, self._trainer
+        work.parameters = parameters_of(model)
+        if trainer is None:
+            work.first_step.why_not = "call carbon.attach(trainer) before training"
+        else:
+            work.watch(trainer.model_wrapped, trainer, "training_step", batches=int(args.gradient_accumulation_steps))
 
     def _begin_work(self, state: TrainerState, control: TrainerControl) -> None:
         """Evaluation comes first, then the checkpoint, which has to hold what was used by now."""
@@ -277,6 +292,10 @@ def plan(args: TrainingArguments, state: TrainerState, dataloader: Any) -> Sched
         validation_batches=0 if _word(args.eval_strategy) == "no" else None,
         steps=state.max_steps if state.max_steps > 0 else None,
     )
+
+
+def _feed(args: TrainingArguments, dataloader: Any) -> Feed:
+    return Feed.of_loader(dataloader, at_once=int(args.gradient_accumulation_steps))
 
 
 def _steps_of_epoch(args: TrainingArguments, dataloader: Any) -> int | None:

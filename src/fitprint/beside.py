@@ -96,7 +96,7 @@ class Beside:
 
 def _counts(footprint: Footprint) -> dict[str, float | None]:
     """What a run counts of its own; None where an epoch does not know it."""
-    steps = [epoch.steps for epoch in footprint.epochs]
+    steps: list[Any] = [epoch.steps for epoch in footprint.epochs]
     return {
         "run": 1,
         "epoch": len(footprint.epochs),

@@ -19,14 +19,15 @@ from fitprint.carbon.embodied import embodied as share_of_making
 from fitprint.carbon.equivalences import equivalent
 from fitprint.carbon.facility import check_node_factor, check_pue, node_factor_row, pue_row
 from fitprint.carbon.factors import Factors
-from fitprint.carbon.figure import figure, number
+from fitprint.carbon.figure import Figure, figure, number
 from fitprint.carbon.grid import WORLD, find_region
 from fitprint.carbon.intensity import Intensity, check_intensity, given_intensity, yearly_intensity
 from fitprint.carbon.place import Place
 from fitprint.energy import Energy
 from fitprint.errors import ConfigError, refusal
+from fitprint.footprint import Footprint
 from fitprint.hardware import Hardware, find_hardware
-from fitprint.sensors.counter import Sensor
+from fitprint.lifetime import Lifetime, lifetime, modelled, queries_of
 from fitprint.units import J_PER_KWH, J_PER_WH, format_co2e, format_energy, significant
 
 ARGUMENT = "argument"
@@ -54,6 +55,7 @@ class Estimate:
         embodied_g: This work's share of making the hardware, beside ``co2e_g``; None for mere watts.
         cost: Of electricity (price x facility energy) and of hired devices (price per hour); None without a price.
         currency: As given.
+        lifetime: This work as a training, with the queries after it; None without queries.
         assumptions: Every figure that went in: ``name value low high unit source year basis``.
     """
 
@@ -65,11 +67,13 @@ class Estimate:
     co2e_low_g: float
     co2e_high_g: float
     embodied_g: float | None
+    lifetime: Lifetime | None = None
     assumptions: tuple[Mapping[str, Any], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only."""
-        return {**dataclasses.asdict(self), "assumptions": [dict(row) for row in self.assumptions]}
+        """Plain types only; ``lifetime`` where queries were given."""
+        data = {**dataclasses.asdict(self), "assumptions": [dict(row) for row in self.assumptions]}
+        return {name: value for name, value in data.items() if name != "lifetime" or value is not None}
 
     def __str__(self) -> str:
         low, high = format_co2e(self.co2e_low_g), format_co2e(self.co2e_high_g)
@@ -78,6 +82,7 @@ class Estimate:
             ("energy", f"{format_energy(energy_j)} at the hardware, {format_energy(facility_j)} with machine and building"),
             ("embodied", "" if self.embodied_g is None else f"{format_co2e(self.embodied_g)} beside it"),
             ("cost", "" if self.cost is None else f"{self.cost:,.2f} {self.currency or ''}".rstrip()),
+            ("whole life", "" if self.lifetime is None else str(self.lifetime)),
             ("that is", equivalent(self.co2e_g, energy_j)),
             *((row["name"], _said(row)) for row in self.assumptions),
         ]
@@ -104,6 +109,8 @@ def estimate(
     price_per_hour: float | None = None,
     currency: str | None = None,
     embodied: bool | Mapping[str, float] = True,
+    queries: float | None = None,
+    energy_per_query_wh: float | Footprint | None = None,
 ) -> Estimate:
     """Estimate what work uses and emits before it runs. Nothing on this machine is looked at.
 
@@ -122,6 +129,8 @@ def estimate(
         currency: Of both prices.
         embodied: False leaves out what making the hardware emitted; a mapping sets ``years``, ``utilization``,
             ``gpu_kg`` or ``host_kg``.
+        queries: Number of queries that the trained model will answer, for ``lifetime``.
+        energy_per_query_wh: Watt-hours of one at the hardware, or the record of a prediction whose samples are queries.
 
     Returns:
         Energy, CO2e with its interval, cost, and every figure that they rest on.
@@ -138,10 +147,12 @@ def estimate(
     energy = _energy(power, count * hours)
     factors = _factors(region, intensity, pue, node_factor, ANYWHERE if found is None else A_SERVER)
     facility_kwh, grams = factors.facility_kwh(energy), factors.grams(energy)
+    asked = queries_of(queries, energy_per_query_wh)
     making = _making(found, count, hours, check_embodied(embodied))
     currency = None if currency is None else check_currency(currency)
     prices = _prices(price, price_per_hour, currency)
     inputs = [*power, _given("count", count, "1"), _given("hours", hours, "h")]
+    inputs += asked or ()
     rows = [*inputs, *_told(factors.assumptions(energy), region, intensity), *prices, *(making.assumptions if making else ())]
     return Estimate(
         cost=cost(facility_kwh, count * hours, price, price_per_hour),
@@ -152,6 +163,7 @@ def estimate(
         co2e_low_g=grams.low,
         co2e_high_g=grams.high,
         embodied_g=making.g if making else None,
+        lifetime=lifetime(energy, factors, asked) if asked else None,
         assumptions=tuple(row.to_dict() for row in rows),
     )
 
@@ -179,11 +191,9 @@ def _power(power_w: float | None, found: Hardware | None, utilization: float) ->
 
 
 def _energy(power: Sequence[Assumption], device_hours: float) -> Energy:
-    """The joules of the work, with the interval of the power. The one unit of its counter is the whole of it."""
-    watts, low_w, high_w = (math.prod(ends) for ends in zip(*map(figure, power), strict=True))
-    joules = watts * device_hours * J_PER_WH
-    sensor = Sensor("estimate", "gpu", "modelled", joules, 1 - low_w / watts, high_w / watts - 1, power[0].source)
-    return Energy((sensor,), (1,), (0,), 0)
+    """The joules of the work, with the interval of the power."""
+    joules = Figure(*(math.prod(ends) * device_hours * J_PER_WH for ends in zip(*map(figure, power), strict=True)))
+    return modelled("estimate", joules, power[0].source)
 
 
 def _factors(

@@ -74,7 +74,7 @@ FORMULAS: Mapping[str, Callable[[tuple[Any, ...], Any], int]] = {
     "convolution": lambda a, out: _convolution(a[0], a[1], out, a[6]),
     "convolution_backward": lambda a, out: sum(a[10][:2]) * _convolution(a[1], a[2], a[0], a[7]),
     **dict.fromkeys(ATTENTION, lambda a, out: _attention(*a[:3])),
-    **dict.fromkeys([f"{name}_backward" for name in ATTENTION], lambda a, out: _attention(*a[1:4], by_keys=3, by_values=2)),
+    **dict.fromkeys([f"{name}_backward" for name in ATTENTION], lambda a, out: _attention(a[1], a[2], a[3], 3, 2)),
     **dict.fromkeys(RECURRENT, lambda a, out: _recurrent(a)),
     **dict.fromkeys([f"{name}_backward" for name in RECURRENT], lambda a, out: 2 * _recurrent(a)),
 }

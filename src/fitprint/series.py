@@ -141,7 +141,7 @@ class Series:
         self._seen_batches = self._first_batch = batches_done
         self._look_at = self.tracker.begin_epoch(index, schedule) + batches_done
         self._feed = feed or Feed()
-        self.tracker.work.batch_size = self._feed.first(1) or self._feed.batch_size
+        self.tracker.work.batch_size = self._feed.size
         self.tracker.work.follow(self._done)
 
     def batch(self, batches_done: int) -> bool:
@@ -189,7 +189,7 @@ class Series:
     def _done(self) -> Done:
         """What the open epoch has trained on."""
         first, last = self._first_batch, self._seen_batches
-        return Done(last - first, self._feed.between(first, last))
+        return Done((last - first) * self._feed.at_once, self._feed.between(first, last))
 
     def _numbered(self) -> Config:
         """A run id that was given is the first run's; later ones get a number behind it."""

@@ -27,34 +27,43 @@ class Feed:
         batch_size: Samples of a full batch, or None.
         samples: Samples of one pass over the data, or None.
         all_full: No batch is smaller, however many there are.
+        at_once: Batches that the framework's hook stands for: it counts these, not batches.
     """
 
     batch_size: int | None = None
     samples: int | None = None
     all_full: bool = False
+    at_once: int = 1
 
     @classmethod
-    def of_loader(cls, loader: Any) -> Feed:
+    def of_loader(cls, loader: Any, *, at_once: int = 1) -> Feed:
         """A DataLoader of PyTorch. Batch samplers of other kinds make batches of any size, and nothing is known."""
-        sampler = getattr(loader, "batch_sampler", None)
+        sampler: Any = getattr(loader, "batch_sampler", None)
+        sampler = getattr(sampler, "_batch_sampler", sampler)  # Lightning wraps it for predictions
         if type(sampler).__name__ != "BatchSampler":
-            return cls()
+            return cls(at_once=at_once)
         try:
             samples = len(sampler.sampler)
         except TypeError:  # a stream
             samples = None
-        return cls(sampler.batch_size, samples, bool(sampler.drop_last))
+        return cls(sampler.batch_size, samples, bool(sampler.drop_last), at_once)
 
     @classmethod
     def with_last(cls, batch_size: int, batches: int, last: int | None) -> Feed:
         """So many batches, of which the last may be smaller."""
         return cls(batch_size, batch_size * batches - (batch_size - last if last else 0))
 
+    @property
+    def size(self) -> int | None:
+        """Samples of the first batch; None if unknown."""
+        known = [number for number in (self.batch_size, self.samples) if number is not None]
+        return min(known) if self.batch_size is not None else None
+
     def first(self, batches: int) -> int | None:
         """Samples of so many first batches; None where the smaller ones are not known."""
         if self.batch_size is None or (self.samples is None and not self.all_full):
             return None
-        return min(batches * self.batch_size, sys.maxsize if self.samples is None else self.samples)
+        return min(batches * self.at_once * self.batch_size, sys.maxsize if self.samples is None else self.samples)
 
     def between(self, first: int, last: int) -> int | None:
         """Samples of the batches from number ``first`` to before ``last``."""
@@ -172,7 +181,7 @@ class Work:
 
     def count_pass(self, feed: Feed, batches: int | None) -> None:
         """So many batches of a source have been predicted."""
-        self.batch_size = self.batch_size or feed.batch_size
+        self.batch_size = self.batch_size or feed.size
         self.count(None if batches is None else feed.first(batches), batches or 0)
 
     def go_on(self, before: Footprint) -> None:
@@ -222,7 +231,7 @@ def parameters_of(model: Any) -> int | None:
     try:
         if hasattr(model, "weights") and callable(getattr(model, "count_params", None)):
             return int(model.count_params())
-        return sum(math.prod(getattr(p, "ds_shape", p.shape)) for p in model.parameters())
+        return int(sum(math.prod(getattr(p, "ds_shape", p.shape)) for p in model.parameters()))
     except Exception:  # not built, lazy, or no model at all
         return None
 

@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from fitprint import Tracker, cli
+from fitprint.sensors.probe import Surroundings
+from fitprint.testing import ScriptedCounter
 
 
 def answer(capsys, *words):
@@ -154,3 +156,21 @@ def test_a_figure_that_cannot_be_written_is_a_failure_with_a_reason(tmp_path, ca
     pytest.importorskip("matplotlib")
     assert cli.main(["regions", "--figure", str(tmp_path / "no-such-folder" / "places.svg")]) == 1
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_the_whole_life_of_a_model_is_its_training_and_its_queries(capsys):
+    words = "--power-w 300 --hours 100 --intensity 400 --queries 600000 --energy-per-query-wh 0.1"
+    life = answer(capsys, "estimate", *words.split())["lifetime"]
+    assert (life["energy_kwh"], life["co2e_g"]) == (pytest.approx(90), pytest.approx(36_000))
+
+
+def test_what_a_query_takes_comes_from_a_recorded_prediction(capsys, clock):
+    around = Surroundings(clock=clock, environ={})
+    counters = [ScriptedCounter(clock, watts=360.0)]
+    with Tracker(kind="predict", run_id="served", region="FR", counters=counters, around=around) as tracker, tracker.batch(10):
+        clock.advance(10.0)
+    words = "--power-w 300 --hours 100 --intensity 400 --queries 600000 --run served"
+    found = answer(capsys, "estimate", *words.split())
+    assert found["lifetime"]["energy_per_query_wh"] == pytest.approx(0.1)
+    assert cli.main(["estimate", *words.split(), "--energy-per-query-wh", "1"]) == 2
+    assert "Received: both" in capsys.readouterr().err

@@ -36,6 +36,7 @@ FLOORS = [
     {"records"},
     {"run"},
     {"tracker", "detection", "live", "recording"},
+    {"lifetime"},
     {"calculator", "comparison", "advice", "regrams"},
     {"series", "command", "decorator", "doctor"},
     {"commands"},

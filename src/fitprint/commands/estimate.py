@@ -10,7 +10,9 @@ from fitprint.calculator import Estimate, estimate
 from fitprint.carbon.clouds import find_cloud
 from fitprint.carbon.embodied import parse_embodied
 from fitprint.comparison import rank_places
-from fitprint.errors import refusal
+from fitprint.errors import ConfigError, refusal
+from fitprint.footprint import Footprint
+from fitprint.ledger.store import Ledger
 from fitprint.units import format_co2e
 
 NUMBERS = {
@@ -22,6 +24,8 @@ NUMBERS = {
     "node_factor": "the machine's power over that of the devices; default as for --pue",
     "price": "of a kWh",
     "price_per_hour": "of a hired device",
+    "queries": "number of queries that the trained model will answer: adds its whole life",
+    "energy_per_query_wh": "watt-hours of a query at the hardware",
 }
 TEXTS = {
     "hardware": "an accelerator or a CPU by name, instead of --power-w",
@@ -39,6 +43,8 @@ def add(commands: Any) -> None:
     for name, text in NUMBERS.items():
         parser.add_argument(_option(name), type=float, required=name == "hours", metavar=name[0].upper(), help=text)
     parser.add_argument("--count", type=int, default=1, metavar="N", help="number of devices")
+    parser.add_argument("--run", metavar="ID", help="a recorded prediction or test whose samples are queries")
+    parser.add_argument("--ledger", help="its ledger's file; fitprint.db in this folder by default")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_estimate)
 
@@ -51,9 +57,17 @@ def _estimate(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in (*TEXTS, *NUMBERS) if getattr(options, name) is not None}
     if "embodied" in given:
         given["embodied"] = _embodied(given["embodied"])
+    if options.run is not None:
+        given["energy_per_query_wh"] = _of_run(options)
     found = estimate(count=options.count, **given)
     print(json.dumps(found.to_dict(), indent=2, allow_nan=False) if options.json else f"{found}\n{_elsewhere(found)}")
     return 0
+
+
+def _of_run(options: argparse.Namespace) -> Footprint:
+    if options.energy_per_query_wh is not None:
+        raise ConfigError("Expected either --energy-per-query-wh or --run. Received: both. Give one of them.")
+    return Ledger(options.ledger).footprint(options.run)
 
 
 def _embodied(text: str) -> Any:
