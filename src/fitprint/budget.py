@@ -187,11 +187,14 @@ class Watch:
         ahead = pace.next_epoch(number, schedule)
         for budget in self.budgets:
             self._warn(budget, spent)
-            need = Expected(0.0, 0.0)
+            where, need, cost = f"before {what} {number}", Expected(0.0, 0.0), f"the next {what}"
             # By batches the budget is used to the last one, but only where there is a hook between batches.
             if ahead is not None and (budget.check == "epoch" or not self._looks_inside):
                 need = Expected(ahead.mean, ahead.upper + ENDING_S * power_w)
-            self._decide(budget, spent, need, epochs_done, f"before {what} {number}", f"the next {what}")
+            elif schedule is not None and self._looks_inside:
+                least = pace.least_of_next(number, power_w, schedule)
+                need, cost = Expected(least, least), f"{cost}'s first batches and the closing work"
+            self._decide(budget, spent, need, epochs_done, where, cost)
 
     def goes_on(self) -> None:
         """Something more is trained: after a stop, against it."""

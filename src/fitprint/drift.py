@@ -20,6 +20,8 @@ FIRST = 0.20
 NOISE, NOISE_WEIGHT = 0.05, 4.0
 # An epoch so many deviations off says little about the others.
 OUTLIER = 3.0
+# A falling trend that is followed far ahead leads no lower than this share of the level.
+LEAST = 0.25
 # The noise is that of the last so many epochs.
 MEMORY = 20.0
 
@@ -83,12 +85,11 @@ class Drift:
             return 0.0, 0.0
         sum_of_steps = epochs * (epochs + 1) / 2
         seen = self.count + NOISE_WEIGHT
-        mean = epochs * (self._level + self._excess / seen) + sum_of_steps * self._slope
         variance = epochs**2 * self._level_var + 2 * epochs * sum_of_steps * self._both_var + sum_of_steps**2 * self._slope_var
         variance += self._wander_var * epochs * (epochs + 1) * (2 * epochs + 1) / 6
         variance += epochs * (self._noise_var * self._level**2 + self._excess_squares / seen)
-        # A trend that is followed far ahead may not lead below what is plausible.
-        return max(mean, 0.25 * epochs * self._level), math.sqrt(max(variance, 0.0))
+        usual = max(self._level + self._excess / seen, LEAST * self._level)
+        return _sum_along(usual, self._slope, epochs), math.sqrt(max(variance, 0.0))
 
     @property
     def _wander_var(self) -> float:
@@ -146,3 +147,9 @@ class Drift:
         self._level = cost
         self._level_var = self._noise_var * cost**2
         self._both_var = 0.0
+
+
+def _sum_along(level: float, slope: float, epochs: float) -> float:
+    """The sum of so many costs on a straight line, which falls no lower than ``LEAST``."""
+    until = epochs if slope >= 0 else min(epochs, max(0.0, (1 - LEAST) * level / -slope - 0.5))
+    return until * level + slope * until * (until + 1) / 2 + (epochs - until) * LEAST * level

@@ -196,6 +196,21 @@ class Pace:
             return self.ending(power_w)
         return self._closing_validation(training_j, batches_done, schedule) + self.ending(power_w)
 
+    def least_of_next(self, index: int, power_w: float, schedule: Schedule) -> float:
+        """The least that the next epoch costs once it is begun: the batches up to the first look, and closing.
+
+        Args:
+            index: The epoch's number.
+            power_w: Recent power.
+            schedule: The framework's plan.
+        """
+        if not self._epochs or not schedule.batches:
+            return self.ending(power_w)
+        training_j = _mean(self._epochs)
+        batches = min(schedule.batches, 1 + schedule.batches_after_stop)
+        first_look_j = CLOSING_MARGIN * training_j * batches / schedule.batches
+        return first_look_j + self.closing(training_j, schedule.batches, power_w, schedule, index)
+
     def ending(self, power_w: float) -> float:
         """What ending costs at an epoch's end."""
         return max([ENDING_S * power_w, *self._gaps])

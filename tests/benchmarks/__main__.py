@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-TABLES = ("costs", "peers", "accuracy", "phase", "coverage")
+TABLES = ("costs", "peers", "accuracy", "phase", "coverage", "budgets")
 
 
 def main() -> None:
