@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.commands.printing import print_table
-from fitprint.comparison import ALL, BASES, Elsewhere, rank_places
+from fitprint.elsewhere import ALL, BASES, Elsewhere, rank_places
 from fitprint.errors import FitprintError, MissingExtraError, refusal
 from fitprint.ledger.store import Ledger
 from fitprint.units import format_co2e, significant
