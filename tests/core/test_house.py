@@ -25,7 +25,7 @@ FLOORS = [
     {"energy"},
     {"meter", "account", "flops"},
     {"carbon"},
-    {"report", "footprint", "drift"},
+    {"report", "footprint", "gains", "drift"},
     {"hardware"},
     {"pace", "work"},
     {"blocks", "forecast"},
