@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fitprint.configurations import best_score, grouped
+from fitprint.configurations import grouped, scored, telling_metric
 from fitprint.errors import FitprintError, refusal
 from fitprint.footprint import Footprint
 from fitprint.ledger.selection import Ledgers, recorded
-from fitprint.metrics import Mode, chosen_mode, mode_of, telling
+from fitprint.metrics import Mode, chosen_mode
 from fitprint.noise import Scatter, scatter
 from fitprint.units import significant
 
@@ -188,14 +187,14 @@ def compare(
         raise FitprintError("nothing to compare: there are no runs.")
     metric = metric or _metric(footprints)
     direction = chosen_mode(mode, metric)
-    scored, left_out = _scored(footprints, metric, direction)
-    if not scored:
+    comparable, left_out = scored(footprints, metric, direction)
+    if not comparable:
         reasons = "; ".join(f"{run_id} {reason}" for run_id, reason in list(left_out.items())[:3])
         raise FitprintError(f"nothing to compare by {metric!r}. Left out: {reasons}.")
-    groups = grouped(scored)
+    groups = grouped(comparable)
     spread = scatter([[score for _, score in group] for group in groups.values()])
     rows = _marked([_configuration(label, group) for label, group in groups.items()], direction, spread)
-    return Comparison(metric, direction, rows, spread, left_out, _notes([run for run, _ in scored], metric))
+    return Comparison(metric, direction, rows, spread, left_out, _notes([run for run, _ in comparable], metric))
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
@@ -209,33 +208,12 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 
 def _metric(footprints: Sequence[Footprint]) -> str:
-    """The metric that tells most, of those that most of the runs have."""
-    had = Counter(name for run in footprints for name in {n for epoch in run.epochs for n in epoch.metrics})
-    most = max((count for name, count in had.items() if mode_of(name)), default=0)
-    found = telling(name for name, count in had.items() if count == most)
+    found = telling_metric(footprints)
     if found is None:
-        there = ", ".join(sorted(had)) or "none"
+        there = ", ".join(sorted({name for run in footprints for epoch in run.epochs for name in epoch.metrics})) or "none"
         hint = "Say which one, and its mode."
         raise refusal("metric", expected=f"the name of a metric of the runs ({there})", came=None, hint=hint)
     return found
-
-
-def _scored(footprints: Iterable[Footprint], metric: str, mode: Mode) -> tuple[list[tuple[Footprint, float]], dict[str, str]]:
-    """Runs with their score, and why others cannot be compared."""
-    scored, left_out = [], {}
-    for run in footprints:
-        score = best_score(run, metric, mode)
-        if run.kind != "fit":
-            left_out[run.run_id] = f"is no training but {run.kind}"
-        elif run.status in ("running", "failed", "lost"):
-            left_out[run.run_id] = f"its status is {run.status}"
-        elif score is None:
-            left_out[run.run_id] = f"has no {metric}"
-        elif run.co2e_g is None:
-            left_out[run.run_id] = "its CO2e is unknown"
-        else:
-            scored.append((run, score))
-    return scored, left_out
 
 
 def _configuration(label: str, group: Sequence[tuple[Footprint, float]]) -> Configuration:

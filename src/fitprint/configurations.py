@@ -9,10 +9,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fitprint.footprint import Footprint
-from fitprint.metrics import Mode
+from fitprint.metrics import Mode, mode_of, telling
 
 # What a run is repeated with: two runs that differ in these alone are one configuration.
 SEEDS = ("seed", "random_seed", "random_state")
+
+
+def telling_metric(footprints: Iterable[Footprint]) -> str | None:
+    """The metric that tells most how good a model is, of those that most of the runs have; None if no name says so."""
+    had = Counter(name for run in footprints for name in {n for epoch in run.epochs for n in epoch.metrics})
+    most = max((count for name, count in had.items() if mode_of(name)), default=0)
+    return telling(name for name, count in had.items() if count == most)
+
+
+def scored(footprints: Iterable[Footprint], metric: str, mode: Mode) -> tuple[list[tuple[Footprint, float]], dict[str, str]]:
+    """Runs with their score, and why others cannot be compared."""
+    found, left_out = [], {}
+    for run in footprints:
+        score = best_score(run, metric, mode)
+        if run.kind != "fit":
+            left_out[run.run_id] = f"is no training but {run.kind}"
+        elif run.status in ("running", "failed", "lost"):
+            left_out[run.run_id] = f"its status is {run.status}"
+        elif score is None:
+            left_out[run.run_id] = f"has no {metric}"
+        elif run.co2e_g is None:
+            left_out[run.run_id] = "its CO2e is unknown"
+        else:
+            found.append((run, score))
+    return found, left_out
 
 
 def best_score(footprint: Footprint, metric: str, mode: Mode) -> float | None:
@@ -34,10 +59,10 @@ def flat(hparams: Mapping[str, Any] | None, before: str = "") -> dict[str, Any]:
     return rows
 
 
-def grouped(scored: Sequence[tuple[Footprint, float]]) -> dict[str, list[tuple[Footprint, float]]]:
+def grouped(runs: Sequence[tuple[Footprint, float]]) -> dict[str, list[tuple[Footprint, float]]]:
     """Repeats together, under a label that tells the groups apart."""
     groups: dict[str, list[tuple[Footprint, float]]] = {}
-    for run, score in scored:
+    for run, score in runs:
         groups.setdefault(_key(run), []).append((run, score))
     several = _varying([group[0][0] for group in groups.values()])
     labels = [_label(group[0][0], several) for group in groups.values()]

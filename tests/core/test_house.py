@@ -40,6 +40,7 @@ FLOORS = [
     {"tracker", "detection", "live", "recording"},
     {"configurations"},
     {"calculator", "comparison", "elsewhere", "advice", "regrams"},
+    {"sensitivity"},
     {"project"},
     {"series", "command", "decorator", "doctor"},
     {"commands"},

@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("compare", help="runs by what they reached and what they emitted, with the Pareto front")
     parser.add_argument("runs", nargs="*", metavar="RUN", help="ids, as `fitprint runs` lists them; all runs by default")
     parser.add_argument("--project", metavar="NAME", help="only runs of this project")
-    parser.add_argument("--ledger", action="append", metavar="FILE", help="fitprint.db in this folder by default; may be repeated")
+    parser.add_argument("--ledger", action="append", metavar="FILE", help="file or URL, fitprint.db here by default; may be repeated")
     parser.add_argument("--metric", metavar="NAME", help="what to compare by; a held-out score or loss by default")
     parser.add_argument("--mode", default="auto", metavar="MODE", help="max or min: which is better; by its name by default")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw them, too: .svg, .png or .pdf")
@@ -75,7 +75,7 @@ def _paint(axes: Any, comparison: Comparison) -> None:
     others = [row for row in rows if not row.on_front]
     _points(axes, others, "others", marker="s", color=OTHER_COLOUR, mfc="white")
     _points(axes, front, "Pareto front", marker="o", color=FRONT_COLOUR)
-    axes.step([row.co2e_g for row in front], [row.score for row in front], where="post", color=FRONT_COLOUR, lw=1, alpha=0.6)
+    axes.step([row.co2e_g for row in front], [row.score for row in front], where="post", color=FRONT_COLOUR, lw=1, ls=":")
     for row in rows if len(rows) <= MOST_LABELS else front:
         axes.annotate(row.label, (row.co2e_g, row.score), xytext=(5, 5), textcoords="offset points", fontsize=8)
     grams = [row.co2e_g for row in rows if row.co2e_g > 0]

@@ -16,7 +16,7 @@ def recorded(ledgers: Ledgers = None, *, project: str | None = None, run_ids: It
     """Read runs, oldest first. A run that several ledgers know counts once, as the one that knows most of it has it.
 
     Args:
-        ledgers: Files; by default the one that a run started here would use.
+        ledgers: Files or URLs; by default the one that a run started here would use.
         project: Only runs of this project.
         run_ids: Only these runs; all of them have to be there.
 
@@ -30,7 +30,7 @@ def recorded(ledgers: Ledgers = None, *, project: str | None = None, run_ids: It
         known = found.get(footprint.run_id)
         if known is None or (footprint.energy_j or 0.0) > (known.energy_j or 0.0):
             found[footprint.run_id] = footprint
-    where = ", ".join(str(ledger.path) for ledger in opened)
+    where = ", ".join(str(ledger.place) for ledger in opened)
     runs = _of_project(list(found.values()), project, where)
     missing = [run_id for run_id in run_ids if run_id not in found]
     if missing:
