@@ -28,6 +28,9 @@ LOGS = {
     "carbon/budget_used": "budget_used",
 }
 
+# All callbacks of one list get the same ``params``: under this key the others find the one that measures.
+IN_PARAMS = "fitprint"
+
 
 class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not typed
     """Measure the energy and CO2e of every epoch, log them, and stop on a budget.
@@ -91,13 +94,14 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         self._writer = _writer(log_dir) if log_dir is not None and log else None
         self._log_dir = Path(log_dir) if log_dir is not None else None
         self._first_step = self._epoch = 0
-        self._fitting = self._watched = False
+        self._fitting = self._watched = self.in_epoch = False
 
     # ---- start and end
 
     def set_params(self, params: dict[str, Any]) -> None:
         """Keras sets these as a loop begins: a ``fit`` that is still open then was ended by an exception."""
         super().set_params(params)
+        params[IN_PARAMS] = self
         self._fitting = False
         self.series.end("failed", abandoned=True)
 
@@ -134,7 +138,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
     # ---- epochs
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self._epoch, self._first_step = epoch, self._steps()
+        self.in_epoch, self._epoch, self._first_step = True, epoch, self._steps()
         self.series.begin_epoch(epoch, self._plan(), feed=self._feed())
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -145,6 +149,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
             self._look(batch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.in_epoch = False
         steps = self._steps() - self._first_step
         stopping = bool(getattr(self.model, "stop_training", False))
         self.series.end_epoch(steps=steps or None, stopping=stopping, batches_at_once=self._batches_at_once())

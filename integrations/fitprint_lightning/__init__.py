@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from fitprint_lightning.callback import CarbonCallback
+from fitprint_lightning.efficiency import EfficiencyStopping
 
-__all__ = ["CarbonCallback"]
+__all__ = ["CarbonCallback", "EfficiencyStopping"]

@@ -79,7 +79,7 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
         )
         self._log = log
         self._kind = "fit"
-        self._in_epoch = False
+        self.in_epoch = False
         self._first_step = 0
         self._stale: dict[str, Any] = {}
 
@@ -90,7 +90,7 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
         self.series.begin(self._kind, awaits_state=True, rehearsal=bool(trainer.fast_dev_run))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._in_epoch = False
+        self.in_epoch = False
         hparams: dict[str, Any] = self.series.shielded("reading the hyperparameters", lambda: hparams_of(trainer, pl_module), {})
         self.series.tracker.describe(hparams=hparams, seed=_seed())
         self._write_text(trainer, self.series.tracker.run_text())
@@ -130,7 +130,7 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
         self._begin_epoch(trainer, 0)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if not self._in_epoch:  # a run that is resumed inside an epoch has no start of it
+        if not self.in_epoch:  # a run that is resumed inside an epoch has no start of it
             self._begin_epoch(trainer, batch_idx)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -138,7 +138,7 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
             self._look(trainer, pl_module, batch_idx + 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._in_epoch = False
+        self.in_epoch = False
         ending = trainer.should_stop or trainer.global_step == trainer.max_steps
         self.series.end_epoch(steps=trainer.global_step - self._first_step, stopping=ending)
         if self._log and not getattr(trainer, "barebones", False):
@@ -177,7 +177,7 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
     # ---- inside
 
     def _begin_epoch(self, trainer: Trainer, batches_done: int) -> None:
-        self._in_epoch = True
+        self.in_epoch = True
         self._first_step = trainer.global_step
         schedule = self.series.shielded("reading the trainer's plan", lambda: plan(trainer), Schedule())
         feed = self.series.shielded("reading the batches' sizes", lambda: Feed.of_loader(trainer.train_dataloader), Feed())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fitprint.budget import Budget, Decision
     from fitprint.calculator import estimate
+    from fitprint.comparison import compare
     from fitprint.config import Config
     from fitprint.decorator import track
     from fitprint.detection import detect
@@ -32,6 +33,7 @@ __all__ = [
     "Ledger",
     "Meter",
     "Tracker",
+    "compare",
     "detect",
     "estimate",
     "track",
@@ -48,6 +50,7 @@ _HOMES = {
     "Ledger": "ledger.store",
     "Meter": "meter",
     "Tracker": "tracker",
+    "compare": "comparison",
     "detect": "detection",
     "estimate": "calculator",
     "track": "decorator",

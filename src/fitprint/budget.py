@@ -23,10 +23,10 @@ class Decision:
     """What a budget answered.
 
     Attributes:
-        code: Why: ``budget``.
+        code: Why: ``budget`` or ``efficiency``.
         sentence: The reason in one sentence with its numbers.
         spent: Used so far, in ``unit``.
-        limit: The budget, in ``unit``.
+        limit: The budget, in ``unit``; for ``efficiency`` the use that was worth its gain.
         unit: ``g`` (of CO2e) or ``J``.
         next_expected: What the work ahead was expected to cost, in ``unit``; None if unknown.
     """
@@ -289,6 +289,12 @@ class Watch:
             self._say(decision.sentence)
             if callable(budget.on_exceed):
                 self._undelivered.append(budget.on_exceed)
+
+    def accept(self, decision: Decision) -> None:
+        """Stop for a reason that is no budget's; what was decided before stays."""
+        if self.decision is None:
+            self.decision = decision
+            self._say(decision.sentence)
 
     def conclude(self, spent: Spent) -> None:
         """At the run's end: if the framework's own minimum forced more than the budget allowed, the reason says so."""

@@ -1,178 +1,267 @@
-"""The same work in other places: how much it would emit there, cleanest first, in one basis."""
+"""Many runs against each other: how good each configuration is, and what it emitted for that."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from fitprint.carbon.clouds import ALIASES, PROVIDERS, cloud_regions
-from fitprint.carbon.figure import number
-from fitprint.carbon.grid import GridRow, find_region, rows
-from fitprint.carbon.intensity import yearly_intensity
-from fitprint.carbon.place import Place
-from fitprint.errors import ConfigError, refusal
+from fitprint.configurations import grouped, scored, telling_metric
+from fitprint.errors import FitprintError, refusal
+from fitprint.footprint import Footprint
+from fitprint.ledger.selection import Ledgers, recorded
+from fitprint.metrics import Mode, chosen_mode
+from fitprint.noise import Scatter, scatter
+from fitprint.units import significant
 
-EARTH_RADIUS_KM = 6371.0
-# Subregions of eGRID lie across the states, which are in the list already.
-LEFT_OUT = ("world", "cloud", "subregion")
-ALL = "all"
-BASES = ("lifecycle", "direct", "mixed")
+# "As good" is said of configurations that reach so much of the best, the first of these that one reaches ...
+NEARLY = (0.99, 0.95, 0.9)
+# ... with at most this share of its CO2e.
+MUCH_CHEAPER = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """The work in one place.
+class Configuration:
+    """Repeats of one configuration: the same name, tags, batch size and hyperparameters, the seed left out.
 
     Attributes:
-        rank: From 1, the cleanest; None where the figure is of another basis and cannot be ranked.
-        code: For example ``FR``, ``US-CA`` or ``gcp:europe-west1``.
-        name: In English.
-        co2e_g: Grams of CO2e there.
-        co2e_low_g: Lower end of the 95 % interval, of the place's intensity alone.
-        co2e_high_g: Upper end of it.
-        g_per_kwh: Carbon intensity of its electricity.
-        basis_kind: ``lifecycle``, ``direct`` or ``mixed``.
-        year: Year of the figure.
-        source: Where it comes from.
-        basis: What it counts.
-        distance_km: From the place that was asked for; None without one.
+        label: Its name and the hyperparameters that tell it from the others.
+        run_ids: Its runs.
+        score: Mean over the runs of each run's best value of the metric.
+        score_sd: Standard deviation of these; None for a single run.
+        co2e_g: Mean grams of a run.
+        co2e_sd_g: Standard deviation of these; None for a single run.
+        co2e_low_g: Mean lower end of the 95 % intervals of its runs' grams.
+        co2e_high_g: Mean upper end of them.
+        energy_j: Mean joules of a run.
+        on_front: No other one is at least as good with no more CO2e.
+        among_best: Its difference from the best is no more than chance.
     """
 
-    rank: int | None
-    code: str
-    name: str
+    label: str
+    run_ids: tuple[str, ...]
+    score: float
+    score_sd: float | None
     co2e_g: float
+    co2e_sd_g: float | None
     co2e_low_g: float
     co2e_high_g: float
-    g_per_kwh: float
-    basis_kind: str
-    year: int
-    source: str
-    basis: str
-    distance_km: float | None
+    energy_j: float
+    on_front: bool = False
+    among_best: bool = False
+
+    @property
+    def n(self) -> int:
+        """Number of its runs."""
+        return len(self.run_ids)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Configurations, least CO2e first.
+
+    Attributes:
+        metric: The metric's name.
+        mode: ``max`` or ``min``.
+        configurations: All that could be compared.
+        scatter: How much repeats differ; None where nothing was repeated.
+        left_out: Runs that could not be compared, each with the reason.
+        notes: What a reader has to know.
+    """
+
+    metric: str
+    mode: Mode
+    configurations: tuple[Configuration, ...]
+    scatter: Scatter | None
+    left_out: Mapping[str, str]
+    notes: tuple[str, ...]
+
+    @cached_property
+    def best(self) -> Configuration:
+        """The one with the best mean; ``winner`` says whether that is more than chance."""
+        return _best(self.configurations, self.mode)
+
+    @property
+    def winner(self) -> Configuration | None:
+        """The best one, if it is better than each other one by more than chance; else None."""
+        alone = len(self.configurations) > 1 and not any(c.among_best for c in self.configurations if c is not self.best)
+        return self.best if alone and self.scatter is not None else None
+
+    @property
+    def verdict(self) -> str:
+        """Which configuration is the best, and how sure that is, in one sentence."""
+        best, word = self.best, "highest" if self.mode == "max" else "lowest"
+        has = f"{best.label} has the {word} {self.metric} ({significant(best.score, 4)})"
+        if len(self.configurations) == 1:
+            return f"{has}: there is no other configuration"
+        if self.scatter is None:
+            return f"no winner: {has}, but nothing was repeated, so it is not known how much of a difference is chance"
+        if self.winner is not None:
+            return f"{has}, by more than chance"
+        others = [c.label for c in self.configurations if c.among_best and c is not best]
+        names = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        return f"no winner: {has}, but {names} differ{'s' if len(others) == 1 else ''} from it by no more than chance"
+
+    @property
+    def bargain(self) -> str | None:
+        """Which configuration is nearly as good for much less CO2e, in one sentence; None if there is none."""
+        best = self.best
+        if not all(c.score > 0 for c in self.configurations) or best.co2e_g <= 0:
+            return None
+        for least in NEARLY:
+            near = [c for c in self.configurations if self._reached(c) >= least and c.co2e_g <= MUCH_CHEAPER * best.co2e_g]
+            if near:
+                cheap = min(near, key=lambda c: c.co2e_g)
+                price = f"with {significant(100 * cheap.co2e_g / best.co2e_g, 2)} % of the CO2e of {best.label}"
+                return f"{cheap.label} {self._nearness(cheap)} {price}"
+        return None
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain types only."""
+        rows = [{**dataclasses.asdict(c), "run_ids": list(c.run_ids), "n": c.n} for c in self.configurations]
+        return {
+            "metric": self.metric,
+            "mode": self.mode,
+            "winner": self.winner.label if self.winner else None,
+            "verdict": self.verdict,
+            "bargain": self.bargain,
+            "repeats_sd": self.scatter.sd if self.scatter else None,
+            "configurations": rows,
+            "left_out": dict(self.left_out),
+            "notes": list(self.notes),
+        }
+
+    def _reached(self, configuration: Configuration) -> float:
+        """Share of the best that is reached; of a loss the reverse."""
+        score, best = configuration.score, self.best.score
+        return score / best if self.mode == "max" else best / score
+
+    def _nearness(self, configuration: Configuration) -> str:
+        share = self._reached(configuration)
+        if share >= 1:
+            return f"reaches the best {self.metric}"
+        if self.mode == "max":
+            return f"reaches {math.floor(100 * share)} % of the best {self.metric}"
+        return f"comes within {math.ceil(100 * (1 / share - 1))} % of the best {self.metric}"
 
 
-def rank_places(
-    energy_kwh: float,
+def compare(
+    runs: Iterable[Footprint | str] | None = None,
     *,
-    provider: str | None = None,
-    country: str | None = None,
-    near: str | None = None,
-    within_km: float | None = None,
-    basis: str | None = None,
-) -> tuple[Elsewhere, ...]:
-    """What the same energy emits in other places: the cleanest first, those of another basis after them without a rank.
+    project: str | None = None,
+    ledger: Ledgers = None,
+    metric: str | None = None,
+    mode: str = "auto",
+) -> Comparison:
+    """Compare runs by what they reached and what they emitted.
 
     Args:
-        energy_kwh: At the meter of the building; it is the same everywhere.
-        provider: A cloud, or ``all``: its regions instead of countries and their parts.
-        country: Only places in it.
-        near: Place from which distances are told: between largest cities, or cities of cloud regions.
-        within_km: Only places at most so far from ``near``.
-        basis: Figures to rank: ``lifecycle``, ``direct`` or ``mixed``; by default those that most of the places have.
+        runs: Footprints, or ids of recorded runs; by default all of the ledger.
+        project: Only recorded runs of this project.
+        ledger: The ledger's file, or several; by default the one that a run started here would use.
+        metric: The metric to compare by; by default a held-out score or loss that most of the runs have.
+        mode: ``max`` where a larger metric is better, ``min`` where a smaller one is, ``auto`` by its name.
 
     Raises:
-        ConfigError: If a value makes no sense, or a place is unknown.
+        ConfigError: If an option makes no sense.
+        FitprintError: If there is nothing to compare; the message says why.
+
+    Example:
+        >>> from fitprint.footprint import EpochFootprint
+        >>> def run(name, acc, grams):
+        ...     epoch = EpochFootprint(index=0, started_at="", duration_s=1.0, metrics={"val_acc": acc})
+        ...     return Footprint(run_id=name, name=name, status="completed", epochs=(epoch,), co2e_g=grams, energy_j=1.0)
+        >>> compare([run("large", 0.92, 900.0), run("small", 0.915, 27.0)]).bargain
+        'small reaches 99 % of the best val_acc with 3 % of the CO2e of large'
     """
-    if not number(energy_kwh) > 0:
-        raise refusal("energy_kwh", expected="kilowatt-hours, more than 0", came=energy_kwh)
-    places = _of_country(_of_provider(provider), country)
-    measured = _near(places, near, within_km)
-    if not measured:
-        raise ConfigError("No place fits all of provider, country and distance. Leave one of them out.")
-    kind = _basis(basis, [row for row, _ in measured])
-    ordered = sorted(measured, key=lambda pair: (pair[0].basis_kind != kind, pair[0].g_per_kwh, pair[0].code))
-    return tuple(
-        _elsewhere(row, km, energy_kwh, position if row.basis_kind == kind else None)
-        for position, (row, km) in enumerate(ordered, start=1)
+    given = None if runs is None else list(runs)
+    ids = [run for run in given or () if isinstance(run, str)]
+    footprints = [run for run in given or () if isinstance(run, Footprint)]
+    if given is None or ids:
+        footprints += recorded(ledger, project=project, run_ids=ids)
+    if not footprints:
+        raise FitprintError("nothing to compare: there are no runs.")
+    metric = metric or _metric(footprints)
+    direction = chosen_mode(mode, metric)
+    comparable, left_out = scored(footprints, metric, direction)
+    if not comparable:
+        reasons = "; ".join(f"{run_id} {reason}" for run_id, reason in list(left_out.items())[:3])
+        raise FitprintError(f"nothing to compare by {metric!r}. Left out: {reasons}.")
+    groups = grouped(comparable)
+    spread = scatter([[score for _, score in group] for group in groups.values()])
+    rows = _marked([_configuration(label, group) for label, group in groups.items()], direction, spread)
+    return Comparison(metric, direction, rows, spread, left_out, _notes([run for run, _ in comparable], metric))
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Which points (cost, score) no other one beats: at least as good a score for no more cost, and one of them better."""
+    on_front = [False] * len(points)
+    last: tuple[float, float] | None = None
+    for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if last is None or points[i] == last or points[i][1] > last[1]:
+            on_front[i], last = True, points[i]
+    return on_front
+
+
+def _metric(footprints: Sequence[Footprint]) -> str:
+    found = telling_metric(footprints)
+    if found is None:
+        there = ", ".join(sorted({name for run in footprints for epoch in run.epochs for name in epoch.metrics})) or "none"
+        hint = "Say which one, and its mode."
+        raise refusal("metric", expected=f"the name of a metric of the runs ({there})", came=None, hint=hint)
+    return found
+
+
+def _configuration(label: str, group: Sequence[tuple[Footprint, float]]) -> Configuration:
+    scores = [score for _, score in group]
+    grams = [run.co2e_g or 0.0 for run, _ in group]
+    ends = [(run.co2e_low_g, run.co2e_high_g) for run, _ in group]
+    lows = [central if low is None else low for (low, _), central in zip(ends, grams, strict=True)]
+    highs = [central if high is None else high for (_, high), central in zip(ends, grams, strict=True)]
+    return Configuration(
+        label=label,
+        run_ids=tuple(run.run_id for run, _ in group),
+        score=statistics.fmean(scores),
+        score_sd=_sd(scores),
+        co2e_g=statistics.fmean(grams),
+        co2e_sd_g=_sd(grams),
+        co2e_low_g=statistics.fmean(lows),
+        co2e_high_g=statistics.fmean(highs),
+        energy_j=statistics.fmean(run.energy_j or 0.0 for run, _ in group),
     )
 
 
-def _of_provider(provider: str | None) -> list[GridRow]:
-    """Countries and their parts, or the regions of a cloud."""
-    if provider is None:
-        return [row for row in rows() if row.level not in LEFT_OUT]
-    known = sorted({region.provider for region in cloud_regions()})
-    wanted = ALIASES.get(provider.strip().casefold(), provider.strip().casefold())
-    if wanted not in (ALL, *known):
-        raise refusal("provider", expected=f"{', '.join(known)} or {ALL}", came=provider, near=[*known, ALL, *PROVIDERS.values()])
-    return [row for row in rows("cloud") if wanted in (ALL, row.code.partition(":")[0])]
+def _sd(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
 
 
-def _of_country(places: Iterable[GridRow], country: str | None) -> list[GridRow]:
-    if country is None:
-        return list(places)
-    wanted = find_region(country)
-    if wanted.level != "country":
-        raise refusal("country", expected="a country", came=country, hint=f"{wanted.name} is a {wanted.level}.")
-    return [row for row in places if wanted.code in _lineage(row)]
+def _best(configurations: Sequence[Configuration], mode: Mode) -> Configuration:
+    """The best mean; of equal ones the one with least CO2e."""
+    sign = 1.0 if mode == "max" else -1.0
+    return max(configurations, key=lambda c: (sign * c.score, -c.co2e_g))
 
 
-def _lineage(row: GridRow) -> list[str]:
-    """Codes of a place and of all that it is a part of."""
-    codes = [row.code]
-    while row.parent:
-        row = find_region(row.parent)
-        codes.append(row.code)
-    return codes
+def _marked(configurations: Sequence[Configuration], mode: Mode, spread: Scatter | None) -> tuple[Configuration, ...]:
+    """Least CO2e first, with the front and those that only chance tells from the best."""
+    sign, best = 1.0 if mode == "max" else -1.0, _best(configurations, mode)
+    front = pareto([(c.co2e_g, sign * c.score) for c in configurations])
+    looks = len(configurations) - 1
+    rows = []
+    for configuration, on_front in zip(configurations, front, strict=True):
+        chance = spread.least_difference(best.n, configuration.n, looks=looks) if spread else 0.0
+        among = configuration is best or abs(best.score - configuration.score) <= chance
+        rows.append(dataclasses.replace(configuration, on_front=on_front, among_best=among))
+    return tuple(sorted(rows, key=lambda c: (c.co2e_g, c.label)))
 
 
-def _near(places: Sequence[GridRow], near: str | None, within_km: float | None) -> list[tuple[GridRow, float | None]]:
-    """Places with their distances; those without coordinates cannot be near."""
-    if within_km is not None and not number(within_km) > 0:
-        raise refusal("within_km", expected="kilometres, more than 0", came=within_km)
-    if near is None:
-        if within_km is not None:
-            raise refusal("within_km", expected="a place to measure from", came=within_km, hint="Say where you are with near.")
-        return [(row, None) for row in places]
-    start = find_region(near)
-    if _position(start) is None:
-        raise refusal("near", expected="a place of which we know coordinates", came=near)
-    measured = [(row, _distance_km(start, row)) for row in places]
-    return [(row, km) for row, km in measured if within_km is None or (km is not None and km <= within_km)]
-
-
-def _position(row: GridRow) -> tuple[float, float] | None:
-    return None if row.latitude is None or row.longitude is None else (math.radians(row.latitude), math.radians(row.longitude))
-
-
-def _distance_km(start: GridRow, end: GridRow) -> float | None:
-    """Along the great circle (haversine)."""
-    here, there = _position(start), _position(end)
-    if here is None or there is None:
-        return None
-    across, along = math.sin((there[0] - here[0]) / 2), math.sin((there[1] - here[1]) / 2)
-    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(across**2 + math.cos(here[0]) * math.cos(there[0]) * along**2))
-
-
-def _basis(wanted: str | None, places: Iterable[GridRow]) -> str:
-    """The basis that was asked for, else the one that most of the places have."""
-    if wanted is not None and wanted not in BASES:
-        raise refusal("basis", expected=f"one of {', '.join(BASES)}", came=wanted, near=BASES)
-    had = Counter(row.basis_kind for row in places)
-    return wanted or max(BASES, key=lambda kind: had[kind])
-
-
-def _elsewhere(row: GridRow, km: float | None, energy_kwh: float, rank: int | None) -> Elsewhere:
-    grid = yearly_intensity(Place(row.code, row.name, ""))
-    return Elsewhere(
-        rank=rank,
-        code=row.code,
-        name=row.name,
-        co2e_g=energy_kwh * grid.g_per_kwh,
-        co2e_low_g=energy_kwh * grid.low_g_per_kwh,
-        co2e_high_g=energy_kwh * grid.high_g_per_kwh,
-        g_per_kwh=grid.g_per_kwh,
-        basis_kind=row.basis_kind,
-        year=row.year,
-        source=row.source,
-        basis=row.basis,
-        distance_km=km,
-    )
+def _notes(runs: Sequence[Footprint], metric: str) -> tuple[str, ...]:
+    notes = [f"the score of a run is the best {metric} of its epochs"]
+    places = {str(segment["region"]) for run in runs for segment in run.segments if segment.get("region")}
+    if len(places) > 1:
+        where = ", ".join(sorted(places))
+        notes.append(f"the runs were in several places ({where}): their CO2e differs by the electricity too, their energy does not")
+    return tuple(notes)

@@ -13,7 +13,7 @@ from typing import Any
 from fitprint.account import PHASES, Account, Window
 from fitprint.beside import Beside
 from fitprint.blocks import NEVER, Blocks, Opened
-from fitprint.budget import Spent, Watch
+from fitprint.budget import Decision, Spent, Watch
 from fitprint.clock import NS_PER_S, Clock, iso_utc
 from fitprint.config import Settings, check_run_id
 from fitprint.drift import Range
@@ -250,6 +250,20 @@ class Run:
             self._cut(fresh=False)
             spent = self._records.spent(self._stretch(), self._meter.unseen_j())
             self.watch.during(spent, ahead_s * self._meter.power_w)
+
+    def spent(self) -> Spent | None:
+        """What the run has used so far; None where nothing can be read."""
+        with self._lock:
+            self._cut(fresh=False)
+            stretch = self._stretch()
+            return self._records.spent(stretch, self._meter.unseen_j()) if self._meter.sensors else None
+
+    def stop(self, decision: Decision) -> None:
+        """Stop for a reason that is no budget's; after the last planned epoch there is nothing to stop."""
+        with self._lock:
+            last = self._schedule.last_epoch
+            if last is None or self._epoch.index + 1 < last:
+                self.watch.accept(decision)
 
     def annotate(self, metrics: Mapping[str, float]) -> None:
         """Add metrics to the open epoch, else to the last; a framework's may come after its end."""

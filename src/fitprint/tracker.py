@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from fitprint.account import PHASES
 from fitprint.blocks import NEVER
-from fitprint.budget import Budget, Decision
+from fitprint.budget import Budget, Decision, Spent
 from fitprint.config import Config, Settings, resolve
 from fitprint.drift import Range
 from fitprint.footprint import Footprint
@@ -320,6 +320,16 @@ class Tracker:
     def check(self, ahead_s: float) -> None:
         """Let the budgets decide outside of epochs whether so many further seconds at this power fit."""
         self._safely(lambda run: run.check(ahead_s), None)
+
+    @property
+    def spent(self) -> Spent | None:
+        """What the run has used so far; None where nothing is measured."""
+        return self._safely(lambda run: run.spent(), None)
+
+    def stop(self, decision: Decision | None) -> None:
+        """Stop for a reason that is no budget's, such as the efficiency rule's."""
+        if decision is not None:
+            self._safely(lambda run: run.stop(decision), None)
 
     def scalars(self) -> dict[str, float]:
         """The last epoch and the run so far under their public tags (``carbon/...``); the last known if all fails."""

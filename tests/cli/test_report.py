@@ -96,3 +96,41 @@ def test_a_run_opens_no_socket(tmp_path, monkeypatch):
         list(tracker.epochs(range(2)))
     assert tracker.footprint.status == "completed"
     assert tracker.measuring
+
+
+def test_a_projects_total_is_printed_with_its_failed_runs_and_its_hyperparameters(tmp_path, capsys):
+    measured(tmp_path, project="sweep")
+    last = measured(tmp_path, hours=1, project="sweep", run_id="last")
+    measured(tmp_path, project="other")
+    with pytest.raises(RuntimeError), Tracker(project="sweep", counters=[], ledger="fitprint.db"):
+        raise RuntimeError
+    assert main(["report", "--project", "sweep"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("NOT COUNTED: 1 of the 3 runs")
+    assert "sweep: 324 g CO2e" in out
+    assert "2 completed (324 g), 1 failed (unknown)" in out
+    assert f"final run  {last.run_id}: 108 g, 33 % of all" in out
+    assert "3 GPU-hours" in out
+    assert "do not average out" in err
+
+
+def test_a_projects_total_is_json_too(tmp_path, capsys):
+    measured(tmp_path, project="sweep")
+    assert main(["report", "--project", "sweep", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["runs"], record["co2e_g"]) == (1, pytest.approx(216.0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "word"),
+    [
+        (["--project", "sweep", "--html", "x.html"], 2, "a single run"),
+        (["--project", "swep"], 1, "Did you mean 'sweep'?"),
+        (["--project", "sweep", "--final", "x"], 1, "no run 'x'"),
+        (["--project", "sweep", "--metric", "x"], 2, "mode"),
+    ],
+)
+def test_what_a_projects_total_cannot_do_is_said(tmp_path, capsys, arguments, status, word):
+    measured(tmp_path, project="sweep")
+    assert main(["report", *arguments]) == status
+    assert word in capsys.readouterr().err

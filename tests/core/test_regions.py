@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fitprint.carbon.grid import find_region, rows
-from fitprint.comparison import rank_places
+from fitprint.elsewhere import rank_places
 from fitprint.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from fitprint.calculator import Estimate, estimate
 from fitprint.carbon.clouds import find_cloud
 from fitprint.carbon.embodied import parse_embodied
-from fitprint.comparison import rank_places
+from fitprint.elsewhere import rank_places
 from fitprint.errors import ConfigError, refusal
 from fitprint.footprint import Footprint
 from fitprint.ledger.store import Ledger

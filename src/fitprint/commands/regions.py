@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.commands.printing import print_table
-from fitprint.comparison import ALL, BASES, Elsewhere, rank_places
-from fitprint.errors import FitprintError, MissingExtraError, refusal
+from fitprint.elsewhere import ALL, BASES, Elsewhere, rank_places
+from fitprint.errors import FitprintError, refusal
 from fitprint.ledger.store import Ledger
+from fitprint.report.figure import save_figure
 from fitprint.units import format_co2e, significant
 
 SHOWN = 25
-FORMATS = (".svg", ".png", ".pdf")
 
 
 def add(commands: Any) -> None:
@@ -95,19 +95,8 @@ def _cells(place: Elsewhere, here: str | None) -> list[str]:
 
 def _draw(places: Sequence[Elsewhere], file: Path, here: str | None) -> None:
     """Draw the ranked places as bars with their intervals; the run's own stands out."""
-    if file.suffix.casefold() not in FORMATS:
-        raise refusal("figure", expected=f"a file that ends in {', '.join(FORMATS)}", came=str(file))
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("A figure", "report") from error
     ranked = [place for place in places if place.rank is not None]
-    figure = Figure(figsize=(7.0, 1.0 + 0.24 * len(ranked)), layout="constrained")
-    _bars(figure.add_subplot(), ranked, here)
-    try:
-        figure.savefig(file)
-    except OSError as error:
-        raise FitprintError(f"cannot write {str(file)!r}: {error.strerror or error}. Name another file.") from error
+    save_figure(file, (7.0, 1.0 + 0.24 * len(ranked)), lambda axes: _bars(axes, ranked, here))
 
 
 def _bars(axes: Any, places: Sequence[Elsewhere], here: str | None) -> None:

@@ -1,4 +1,4 @@
-"""``fitprint report``: a recorded run, with better intensities if there are some by now."""
+"""``fitprint report``: a recorded run, with better intensities if there are some by now, or a project's total."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.carbon.series_file import read_series
+from fitprint.commands.project import report_project
 from fitprint.errors import FitprintError
 from fitprint.footprint import Footprint
 from fitprint.ledger.store import Ledger
@@ -15,8 +16,12 @@ from fitprint.regrams import regrams
 
 def add(commands: Any) -> None:
     """Add the subcommand's parser."""
-    parser = commands.add_parser("report", help="a recorded run, with better intensities if there are some by now")
-    parser.add_argument("--run", help="its id, as `fitprint runs` lists it; the last run by default")
+    parser = commands.add_parser(
+        "report", help="a recorded run, with better intensities if there are some by now, or a project's total"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--run", help="its id, as `fitprint runs` lists it; the last run by default")
+    which.add_argument("--project", metavar="NAME", help="all runs of a project: their total, failed and repeated runs included")
     parser.add_argument("--ledger", help="the ledger's file or URL; fitprint.db in this folder by default")
     parser.add_argument("--intensity", type=Path, metavar="FILE", help="CSV of g/kWh over time: grams are worked out again from it")
     parser.add_argument("--tz", help="zone of times without one in that file, for example Europe/Paris")
@@ -24,10 +29,16 @@ def add(commands: Any) -> None:
     parser.add_argument("--unit", help="their unit, for example lb/MWh")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page instead of printing")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    of_project = parser.add_argument_group("of a project")
+    of_project.add_argument("--final", metavar="ID", help="the run that came of it; the last that ended well by default")
+    of_project.add_argument("--metric", metavar="NAME", help="judges hyperparameters; a held-out score or loss by default")
+    of_project.add_argument("--mode", default="auto", metavar="MODE", help="max or min: which is better; by its name by default")
     parser.set_defaults(command=_report)
 
 
 def _report(options: argparse.Namespace) -> int:
+    if options.project is not None:
+        return report_project(options)
     footprint = _chosen(options)
     if options.html is not None:
         try:

@@ -229,6 +229,14 @@ class Ledger:
             raise LedgerError(f"{self.place} has no run {run_id!r}. `fitprint runs` lists those it has.")
         return replace(found, status=rows[0]["status"])
 
+    def footprints(self) -> list[Footprint]:
+        """The full records of all runs, oldest first."""
+        with closing(self.open()) as store:
+            now = store.database.heard_at(time.time())
+            rows = [self._with_status(row, now) for row in store.rows()]
+            found = [(store.footprint(row["run_id"]), row["status"]) for row in rows]
+        return [replace(footprint, status=status) for footprint, status in found if footprint is not None]
+
     def _with_status(self, row: dict[str, Any], now: float) -> dict[str, Any]:
         """The public columns of a row; a run without an end whose process is gone is lost."""
         process = Process(row["boot_id"] or "", row["pid"] or 0, row["pid_started"] or "")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fitprint.carbon.equivalences import equivalent
+from fitprint.gains import last_stretch
 from fitprint.units import format_co2e, format_duration, format_energy, format_flops, format_quantity, format_share, significant
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def details(footprint: Footprint) -> list[tuple[str, str]]:
         ("place", _place(footprint.assumptions)),
         ("factors", _factors(footprint.assumptions)),
         *(("budget", _budget(row)) for row in footprint.budget),
+        ("last part", str(last_stretch(footprint) or "")),
         ("stopped", str((footprint.stop_reason or {}).get("sentence", ""))),
         ("that is", equivalent(footprint.co2e_g, footprint.energy_j or 0.0) if footprint.co2e_g else ""),
     ]

@@ -1,0 +1,103 @@
+"""``fitprint compare``: recorded runs by what they reached and what they emitted."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from fitprint import Config, Tracker
+from fitprint.cli import main
+from fitprint.sensors.probe import Surroundings
+from fitprint.testing import FakeClock, ScriptedCounter
+
+RUNS = [("large", 0.920, 1000.0), ("large", 0.922, 1010.0), ("large", 0.924, 990.0), ("small", 0.915, 30.0), ("poor", 0.5, 500.0)]
+
+
+@pytest.fixture
+def sweep():
+    """Five recorded runs of an hour, three of them repeats: 100 g a kWh."""
+    footprints = []
+    for name, acc, watts in RUNS:
+        clock = FakeClock()
+        gpu = ScriptedCounter(clock, watts=watts)
+        config = Config(intensity=100.0, pue=1.0, node_factor=1.0, name=name, project="sweep")
+        with Tracker(counters=[gpu], around=Surroundings(clock=clock, environ={}), config=config) as tracker:
+            for _ in tracker.epochs(range(2)):
+                clock.advance(1800.0)
+                tracker.annotate({"val_acc": acc})
+        footprints.append(tracker.footprint)
+    return footprints
+
+
+def test_the_table_has_a_row_for_each_configuration_and_the_sentences(sweep, capsys):
+    assert main(["compare", "--project", "sweep"]) == 0
+    out, err = capsys.readouterr()
+    rows = [line.split() for line in out.splitlines()[1:4]]
+    assert [(row[:3] if row[0] == "*" else ["", *row[:2]]) for row in rows] == [
+        ["*", "small", "1"],
+        ["", "poor", "1"],
+        ["*", "large", "3"],
+    ]
+    assert "small reaches 99 % of the best val_acc with 3 % of the CO2e of large" in out
+    assert "no winner: large has the highest val_acc (0.922), but small differs from it by no more than chance" in out
+    assert "best val_acc of its epochs" in err
+
+
+def test_json_has_all_of_it(sweep, capsys):
+    assert main(["compare", "--json", *[footprint.run_id for footprint in sweep[:4]]]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [(row["label"], row["n"], row["on_front"]) for row in record["configurations"]] == [
+        ("small", 1, True),
+        ("large", 3, True),
+    ]
+    assert record["configurations"][1]["co2e_g"] == pytest.approx(100.0)
+    assert record["repeats_sd"] == pytest.approx(0.002)
+
+
+@pytest.mark.parametrize("ending", ["svg", "png", "pdf"])
+def test_a_figure_is_drawn_where_it_is_asked_for(sweep, tmp_path, ending):
+    file = tmp_path / f"compare.{ending}"
+    assert main(["compare", "--figure", str(file)]) == 0
+    head = file.read_bytes()[:8]
+    assert head.startswith({"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}[ending])
+
+
+def test_the_figure_tells_the_front_by_shape_as_well_as_by_colour(sweep, tmp_path):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    from fitprint.commands.compare import _paint
+    from fitprint.comparison import compare
+
+    axes = Figure().add_subplot()
+    _paint(axes, compare())
+    shapes = {container.get_label(): container.lines[0].get_marker() for container in axes.containers}
+    assert shapes == {"Pareto front": "o", "others": "s"}
+    assert axes.get_xscale() == "log"
+    assert {text.get_text() for text in axes.texts} == {"large", "small", "poor"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "word"),
+    [
+        (["--project", "swep"], 1, "Did you mean 'sweep'?"),
+        (["no-such-run"], 1, "has no run 'no-such-run'"),
+        (["--metric", "reward"], 2, "mode='max' or mode='min'"),
+        (["--metric", "val_f1"], 1, "has no val_f1"),
+        (["--mode", "most"], 2, "mode"),
+        (["--figure", "x.bmp"], 2, ".svg, .png, .pdf"),
+        (["--figure", "no/such/x.png"], 1, "cannot write"),
+        (["--ledger", "elsewhere.db"], 1, "no runs in elsewhere.db"),
+    ],
+)
+def test_what_cannot_be_done_is_said(sweep, capsys, arguments, status, word):
+    assert main(["compare", *arguments]) == status
+    assert word in capsys.readouterr().err
+
+
+def test_without_matplotlib_it_names_the_extra(sweep, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["compare", "--figure", "x.png"]) == 1
+    assert "pip install 'fitprint[report]'" in capsys.readouterr().err
