@@ -32,7 +32,7 @@ FLOORS = [
     {"budget"},
     {"config", "scalars"},
     {"ledger"},
-    {"beside"},
+    {"beside", "grid"},
     {"records"},
     {"run"},
     {"tracker", "detection", "live", "recording"},
