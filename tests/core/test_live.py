@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from web_service import Answer, WebService, only_this_machine
 
 from fitprint.carbon.live import LiveIntensity, parse_source
 from fitprint.carbon.live_http import LARGEST_BYTES
@@ -19,6 +18,7 @@ from fitprint.carbon.place import find_place
 from fitprint.carbon.providers import ElectricityMaps, UkCarbonIntensity, WattTime
 from fitprint.errors import ConfigError
 from fitprint.testing import FakeClock
+from web_service import Answer, WebService, only_this_machine
 
 # FakeClock's wall clock begins here, on the hour.
 EIGHT = datetime(2027, 1, 15, 8, tzinfo=UTC)
@@ -101,6 +101,13 @@ def test_where_its_history_lags_the_latest_figure_is_asked_for(service, france):
     live = france()
     live.fetch(EIGHT)
     assert figures(live) == [50, 60, 70]
+
+
+def test_what_was_found_is_kept_where_what_is_asked_beside_it_fails(service, france):
+    service.answers = {HISTORY: history(50, 60), LATEST: Answer(status=500), FORECAST: Answer(b"garbage")}
+    live = france()
+    assert live.fetch(EIGHT, EIGHT + timedelta(hours=9))
+    assert figures(live)[:2] == [50, 60]
 
 
 def test_hours_more_than_a_day_back_are_asked_for_as_a_range(service, france):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.command import run_command
+from fitprint.commands.live_series import add_network
 from fitprint.config import Config
 
 TEXTS = ("region", "budget", "project", "name", "ledger")
@@ -20,8 +21,7 @@ def add(commands: Any) -> None:
         parser.add_argument(f"--{option}", help=f"as the option {option} of a run")
     parser.add_argument("--pue", type=float, help="facility power over IT power")
     parser.add_argument("--intensity", help="g CO2e per kWh, a CSV file of them over time, or a service: electricitymaps:FR")
-    parser.add_argument("--allow-network", action="store_true", default=None, help="let that service be asked, and the cloud's own")
-    parser.add_argument("--token-file", metavar="FILE", help="credentials of the service, NAME=value in each line, mode 0600")
+    add_network(parser)
     parser.add_argument("--record", type=Path, metavar="FILE", help="keep the raw readings of all counters as JSON lines")
     parser.add_argument("--quiet", action="store_true", help="no live line on the terminal")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- CMD...", help="the command and its arguments")
