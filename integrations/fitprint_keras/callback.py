@@ -43,7 +43,8 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         budget: A mass of CO2e such as ``"250 g"``, an energy such as ``"0.5 kWh"``, a Budget, or a
             list of these. The run stops before it is overrun.
         region: Country by ISO code or English name, for the carbon intensity of its electricity.
-        intensity: Carbon intensity in g CO2e per kWh, instead of the region's.
+        intensity: Carbon intensity in g CO2e per kWh, instead of the region's; or what tells it over time: the path
+            of a CSV file, ``electricitymaps:FR`` and others (see ``Config``), an object with ``between(start, end)``.
         pue: Facility power over IT power, from 1 up.
         project: Name under which runs are kept together.
         name: Name of the run.
@@ -68,7 +69,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         *,
         budget: str | Budget | list[str | Budget] | None = None,
         region: str | None = None,
-        intensity: float | None = None,
+        intensity: float | str | None = None,
         pue: float | None = None,
         project: str | None = None,
         name: str | None = None,

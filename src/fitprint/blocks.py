@@ -23,6 +23,7 @@ class Opened:
         time_ns: Monotonic nanoseconds.
         started_at: Wall clock, ISO 8601 in UTC.
         energy_j: What the run had used by then.
+        wall_s: Its mark in the run's energy over time, seconds since 1970.
     """
 
     index: int
@@ -30,6 +31,7 @@ class Opened:
     time_ns: int
     started_at: str
     energy_j: float
+    wall_s: float = 0.0
 
 
 class Blocks:

@@ -19,9 +19,12 @@ from fitprint.carbon.embodied import check_embodied, parse_embodied
 from fitprint.carbon.facility import check_node_factor, check_pue, node_factor_row, pue_row
 from fitprint.carbon.factors import Factors
 from fitprint.carbon.grid import EXPECTED, find_region
-from fitprint.carbon.intensity import check_intensity, given_intensity, yearly_intensity
-from fitprint.carbon.place import find_place
+from fitprint.carbon.intensity import Intensity, IntensitySource, check_intensity, given_intensity, yearly_intensity
+from fitprint.carbon.intensity_option import asks_the_web, check_text, is_source, open_source, require_credentials
+from fitprint.carbon.metadata import ask_region
+from fitprint.carbon.place import Place, find_place
 from fitprint.carbon.sci import check_functional_unit
+from fitprint.clock import Clock
 from fitprint.errors import ConfigError, MissingExtraError, did_you_mean, refusal
 from fitprint.location import EXPECTED as LEDGER_EXPECTED
 from fitprint.location import Location, check_url
@@ -44,7 +47,13 @@ class Config:
     Args:
         budget: ``"250 g"``, ``"0.5 kWh"``, a Budget, or a list of these.
         region: Country, part of one or cloud region: ``FR``, ``US-CA``, ``gcp:europe-west1``.
-        intensity: Carbon intensity of the electricity in g CO2e per kWh.
+        intensity: Carbon intensity of the electricity: g CO2e per kWh; the path of a CSV file of them over time; a service
+            such as ``electricitymaps:FR``, ``electricitymaps`` (the zone of the place), ``watttime:CAISO_NORTH`` or ``ukci``,
+            with ``allow_network``; or an object with ``between(start, end)``.
+        allow_network: Let the run ask the service that ``intensity`` names, and the metadata service of the cloud
+            that the machine belongs to for its region. Without it nothing is sent.
+        token_file: File with the credentials of services that are not in the environment, ``NAME=value`` in each
+            line, mode 0600.
         pue: Facility power over IT power, from 1 up.
         node_factor: Power at the machine's wall over the sensors' sum, from 1 up.
         project: Name under which runs are kept together.
@@ -83,7 +92,9 @@ class Config:
 
     budget: str | Budget | Sequence[str | Budget] | None = None
     region: str | None = None
-    intensity: float | None = None
+    intensity: float | str | IntensitySource | None = None
+    allow_network: bool | None = None
+    token_file: str | None = None
     pue: float | None = None
     node_factor: float | None = None
     project: str | None = None
@@ -176,6 +187,10 @@ class Settings:
         return None if text.casefold() in OFF else Location.of(text)
 
     @property
+    def token_file(self) -> Path | None:
+        return Path(self.config.token_file).expanduser() if self.config.token_file else None
+
+    @property
     def sys_root(self) -> Path:
         return Path(self.config.sys_root or "/sys")
 
@@ -200,15 +215,32 @@ class Settings:
             covered: Parts that are counted inside another part's sensor.
         """
         config, environ = self.config, around.environment()
-        place = find_place(config.region, self.source_of("region"), environ, sys_root=around.sys_root)
+        ask_cloud = ask_region if config.allow_network else None
+        place = find_place(config.region, self.source_of("region"), environ, sys_root=around.sys_root, ask_cloud=ask_cloud)
         chassis = find_chassis(around.sys_root, environ, virtual=around.machine.virtual, provider=place.provider)
-        if config.intensity is not None:
-            intensity = given_intensity(config.intensity, self.source_of("intensity"))
-        else:
-            intensity = yearly_intensity(place)
+        intensity, source = self._constant(place), self._intensity_source(place, around.clock)
         pue = pue_row(config.pue, self.source_of("pue"), chassis, region=place.code, provider=place.provider)
         node_factor = node_factor_row(config.node_factor, self.source_of("node_factor"), chassis)
-        return Factors(place, intensity, pue, node_factor, hidden_boards=hidden_boards, covered=covered, chassis=chassis)
+        return Factors(
+            place, intensity, pue, node_factor, hidden_boards=hidden_boards, covered=covered, chassis=chassis, source=source
+        )
+
+    def _constant(self, place: Place) -> Intensity:
+        given = self.config.intensity
+        if isinstance(given, Intensity):
+            return given
+        return given_intensity(given, self.source_of("intensity")) if isinstance(given, float) else yearly_intensity(place)
+
+    def _intensity_source(self, place: Place, clock: Clock) -> IntensitySource | None:
+        """Intensities over time, or None where a constant is used. A file may have gone since it was checked."""
+        given = self.config.intensity
+        if given is None or isinstance(given, float | Intensity):
+            return None
+        try:
+            return open_source(given, place, token_file=self.token_file, clock=clock)
+        except ConfigError as error:
+            logger().warning("%s The yearly average of %s is used.", error, place.name)
+            return None
 
     def source_of(self, field: str) -> str:
         """Where a field was set, in words that can be printed."""
@@ -237,7 +269,35 @@ def resolve(config: Config | None = None, environ: Mapping[str, str] | None = No
         values.update(fields)
         given_by.update(dict.fromkeys(fields, layer))
     disabled = environ.get("FITPRINT_DISABLE", "").strip().casefold() not in ("", *OFF)
+    if "intensity" in values:  # a file may have gone since it was checked
+        values |= _checked({"intensity": values.pop("intensity")}, given_by["intensity"])
+    if asks_the_web(values.get("intensity")) and not values.get("allow_network"):
+        show_on_console()
+        logger().warning("ignored a setting in %s: %s", given_by["intensity"], _offline(values.pop("intensity")))
     return Settings(Config(**values), given_by, disabled)
+
+
+def check_network(config: Config, environ: Mapping[str, str] | None = None) -> None:
+    """Refuse, at construction, an intensity that has to be fetched where that is not allowed or cannot be done.
+
+    Raises:
+        ConfigError: If the network is not allowed, or credentials are missing.
+        MissingExtraError: If the extra ``[live]`` is not installed.
+    """
+    if not asks_the_web(config.intensity):
+        return
+    settings = resolve(dataclasses.replace(config, intensity=None), environ)
+    if not settings.config.allow_network:
+        raise _offline(config.intensity)
+    if not settings.disabled:
+        require_credentials(config.intensity, settings.token_file)
+
+
+def _offline(intensity: Any) -> ConfigError:
+    return ConfigError(
+        f"intensity={intensity!r} asks a service on the web, and the network is not allowed. "
+        "Allow it with Config(allow_network=True) or FITPRINT_ALLOW_NETWORK=1."
+    )
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -332,6 +392,14 @@ def _check_number(what: str, check: Callable[[float], float]) -> Callable[[Any],
     return checked
 
 
+def _check_intensity(value: Any) -> float | str | IntensitySource:
+    if isinstance(value, str | Path):
+        return check_text(value)
+    if is_source(value):
+        return value  # type: ignore[no-any-return]
+    return _check_number("intensity", check_intensity)(value)
+
+
 def _check_text(what: str) -> Callable[[Any], str]:
     def checked(value: Any) -> str:
         if not isinstance(value, str) or not value.strip():
@@ -339,6 +407,10 @@ def _check_text(what: str) -> Callable[[Any], str]:
         return value
 
     return checked
+
+
+def _check_path(what: str) -> Callable[[Any], str]:
+    return lambda value: _check_text(what)(os.fspath(value) if isinstance(value, Path) else value)
 
 
 def _check_region(value: Any) -> str:
@@ -424,7 +496,9 @@ def _check_ledger(value: Any) -> str:
 CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "budget": Budget.several,
     "region": _check_region,
-    "intensity": _check_number("intensity", check_intensity),
+    "intensity": _check_intensity,
+    "allow_network": _check_switch("allow_network"),
+    "token_file": _check_path("token_file"),
     "pue": _check_number("pue", check_pue),
     "node_factor": _check_number("node_factor", check_node_factor),
     "project": _check_text("project"),
@@ -451,7 +525,7 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
 }
 PARSERS: Mapping[str, Callable[[str], Any]] = {
     "budget": _parse_list,
-    "intensity": float,
+    "allow_network": _parse_switch,
     "pue": float,
     "node_factor": float,
     "parts": _parse_list,

@@ -12,6 +12,7 @@ from fitprint.assumption import Assumption
 from fitprint.beside import SCORE, Beside
 from fitprint.budget import Decision, Spent
 from fitprint.carbon.factors import Factors
+from fitprint.carbon.over_time import Mean
 from fitprint.clock import NS_PER_S
 from fitprint.config import Settings
 from fitprint.energy import Energy
@@ -37,6 +38,8 @@ class Stretch:
         before: What the run had spent before it was resumed.
         energy_series: Its joules over time, where they are to be written down.
         work: What it has trained on or predicted, and with what.
+        grid: Intensity of its time; None where it is a constant.
+        grid_notes: What was decided about times without a figure.
     """
 
     run_id: str
@@ -49,6 +52,8 @@ class Stretch:
     before: Footprint | None
     energy_series: Mapping[str, Any] | None = None
     work: Facts = field(default_factory=Facts)
+    grid: Mean | None = None
+    grid_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,18 @@ class Records:
     provenance: Provenance = field(default_factory=Provenance)
 
     def epoch(
-        self, window: Window, *, index: int, started_at: str, duration_ns: int, steps: int | None, complete: bool
+        self,
+        window: Window,
+        *,
+        index: int,
+        started_at: str,
+        duration_ns: int,
+        steps: int | None,
+        complete: bool,
+        grid: Mean | None = None,
     ) -> EpochFootprint:
         """The record of an epoch or block."""
-        grams = self.factors.grams(window.energy)
+        grams = self._factors(grid).grams(window.energy)
         return EpochFootprint(
             index=index,
             started_at=started_at,
@@ -113,7 +126,9 @@ class Records:
             stretch: What was booked.
             unseen_j: What has probably been drawn since the last reading.
         """
-        grams, per_j = self.factors.grams(stretch.energy), self.factors.g_per_further_j(stretch.energy)
+        grams = self._factors(stretch.grid).grams(stretch.energy)
+        ahead = self.factors if stretch.grid is None else dataclasses.replace(self.factors, intensity=stretch.grid.now)
+        per_j = ahead.g_per_further_j(stretch.energy)
         before = stretch.before or Footprint(run_id="")
         return Spent(
             energy_j=stretch.energy.joules + unseen_j + (before.energy_j or 0.0),
@@ -130,8 +145,17 @@ class Records:
         reasons = tuple(f"{a.source}: {a.reason}" for a in self.sensors.absent if a.part != NODE)
         return missing + self.sensors.notes + reasons
 
+    def weighed(self, epoch: EpochFootprint, energy: Energy, grid: Mean) -> EpochFootprint:
+        """The record of an epoch or block with what is known by now about the intensity of its time."""
+        grams = self._factors(grid).grams(energy)
+        g, low, high = (self._known(end) for end in (grams.central, grams.low, grams.high))
+        return dataclasses.replace(epoch, co2e_g=g, co2e_low_g=low, co2e_high_g=high)
+
+    def _factors(self, grid: Mean | None) -> Factors:
+        return self.factors if grid is None else dataclasses.replace(self.factors, intensity=grid.intensity)
+
     def _stretch(self, stretch: Stretch) -> Footprint:
-        energy, factors, config = stretch.energy, self.factors, self.settings.config
+        energy, factors, config = stretch.energy, self._factors(stretch.grid), self.settings.config
         grams = factors.grams(energy)
         record = Footprint(
             run_id=stretch.run_id,
@@ -166,16 +190,17 @@ class Records:
             by_part=energy.by_part,
             phases={phase: booked.joules for phase, booked in stretch.phases.items()},
             sensors=self._sensor_rows(energy),
-            assumptions=tuple(row.to_dict() for row in self._assumptions(energy) + stretch.work.assumptions),
-            notes=self.notes + stretch.work.notes,
+            assumptions=tuple(row.to_dict() for row in self._assumptions(energy, stretch.grid) + stretch.work.assumptions),
+            notes=self.notes + stretch.grid_notes + stretch.work.notes,
             energy_series=stretch.energy_series,
             **stretch.work.fields(),
             **self.beside.fields(energy),
         )
         return dataclasses.replace(record, segments=(self._segment(record),))
 
-    def _assumptions(self, energy: Energy) -> tuple[Assumption, ...]:
-        return self.factors.assumptions(energy) + self.sensors.assumptions + self.beside.assumptions(energy)
+    def _assumptions(self, energy: Energy, grid: Mean | None) -> tuple[Assumption, ...]:
+        stand_in = grid.rows if grid is not None else ()
+        return self._factors(grid).assumptions(energy) + stand_in + self.sensors.assumptions + self.beside.assumptions(energy)
 
     def _segment(self, record: Footprint) -> dict[str, Any]:
         names = ("started_at", "duration_s", "energy_j", "co2e_g", "intensity", "pue", "node_factor")

@@ -43,7 +43,7 @@ def regrams(footprint: Footprint | Mapping[str, Any], series: HourlySeries) -> F
         raise series.says_too_little(timeline)
     hours = _Hours(series, timeline, mean, _per_kwh(record), _others(record))
     grams = hours.grams(record.energy_j, hours.mean)
-    rows = [row for row in record.assumptions if row["name"] != "intensity"]
+    rows = [row for row in record.assumptions if row["name"] not in ("intensity", "intensity_stand_in")]
     return dataclasses.replace(
         record,
         co2e_g=grams.value,

@@ -21,6 +21,7 @@ from fitprint.energy import Energy
 from fitprint.errors import FitprintError
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
 from fitprint.forecast import Forecast, Position, look_ahead
+from fitprint.grid import Grid, Weighed
 from fitprint.ledger.recorder import Recorder
 from fitprint.ledger.store import Ledger
 from fitprint.meter import Meter
@@ -39,6 +40,8 @@ from fitprint.work import Work
 
 TEXT_EVERY_S = 60
 SERIES_EVERY_S = 600
+# A run that is over sooner than the first answer could come waits for it, but no longer than this.
+WAITS_FOR_FIGURES_S = 0.8
 DIED = ("failed", "interrupted", "lost")
 
 
@@ -77,7 +80,9 @@ class Run:
         self._account = Account(kind if kind in PHASES else "other")
         self._blocks = Blocks(settings.block, self._account)
         self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick)
-        self._recorder = Recorder(settings.ledger, settings.proc_root, self._clock)
+        self._timeline = Timeline()
+        self._grid = Grid.of(factors, self._timeline)
+        self._recorder = Recorder(settings.ledger, settings.proc_root, self._clock, self._grid.errand if self._grid else None)
         self._lock = threading.RLock()
         self._before: Footprint | None = None
         self._schedule = Schedule()
@@ -92,7 +97,6 @@ class Run:
         # Written into states, so that one that this very run has produced is not counted twice.
         self._token = os.urandom(8).hex()
         self._text_ns: int | None = None
-        self._timeline = Timeline()
         self._series_written_ns = 0
 
     # ---- start and end
@@ -104,6 +108,9 @@ class Run:
             self._calibrate_idle(self._settings.calibrate_idle_s)
         self._time = SteadyTime(self._clock)
         self._timeline.mark(self._time.at(self._last.time_ns), 0.0)
+        self._booked_s = self._timeline.end_s
+        if self._grid is not None and self._grid.errand is not None:
+            self._open_record()
         if self._records.kind == "fit":
             logger().info(defaults(self._records.factors))
             for note in self._records.notes:
@@ -133,6 +140,8 @@ class Run:
             status: How it ended; by default as the budget decided.
             abandoned: It ended some time ago, at its last event: nothing is booked any more.
         """
+        if not abandoned:
+            self._recorder.wait_for_errand(WAITS_FOR_FIGURES_S)
         with self._lock:
             if self._status != "running":
                 return self.footprint()
@@ -140,6 +149,7 @@ class Run:
             self.end_epoch(complete=False)
             self.work.first_step.leave()
             self._cut()
+            self._weigh_again()
             self.watch.conclude(self._records.spent(self._stretch()))
             self._status = status or ("stopped" if self.watch.should_stop else "completed")
             self._awaits_state = False
@@ -148,6 +158,8 @@ class Run:
         self._meter.close()
         self._recorder.close()
         footprint = self.footprint()
+        for note in self._grid.doubts() if self._grid else ():
+            logger().warning(note)
         logger().info(headline(footprint))
         return footprint
 
@@ -215,6 +227,8 @@ class Run:
             record = dataclasses.replace(record, samples=self.work.end_epoch(), metrics=self._pending_metrics)
             self._pending_metrics = {}
             self.epochs.append(record)
+            if self._grid:
+                self._grid.epochs.append(self._weighed(window, self._epoch))
             self._end_last_block(complete=complete)
             self._emit("epoch", self._progress(), position=self._epochs_done - 1, epoch=record)
             if complete:
@@ -357,11 +371,14 @@ class Run:
         """The record as of now, an open epoch as an incomplete one."""
         with self._lock:
             self._cut(fresh=False)
-            epochs = list(self.epochs)
+            epochs, blocks = list(self.epochs), self._blocks.records
+            if self._grid:
+                epochs = self._grid.again(epochs, self._grid.epochs, self._records.weighed)
+                blocks = self._grid.again(blocks, self._grid.blocks, self._records.weighed)
             if self._account.epoch is not None:
                 now = self._close_window(self._account.epoch, self._epoch, None, complete=False)
                 epochs.append(dataclasses.replace(now, samples=self.work.open.samples))
-            return self._records.footprint(self._stretch(series=True), epochs, self._blocks.records)
+            return self._records.footprint(self._stretch(series=True), epochs, blocks)
 
     def scalars(self) -> dict[str, float]:
         """The last epoch and the run so far, under the public tags."""
@@ -450,6 +467,7 @@ class Run:
             self._account.book(self._meter.between(self._last, now))
             self._last = now
             self._timeline.mark(self._time.at(now.time_ns), self._energy_j)
+            self._booked_s = self._timeline.end_s
         finally:
             self._cutting = False
 
@@ -488,6 +506,8 @@ class Run:
             self._before,
             self._timeline.to_dict() if series else None,
             self.work.facts(),
+            self._grid.over.so_far(self._booked_s if unbooked is None else self._timeline.end_s) if self._grid else None,
+            self._grid.over.notes() if self._grid and series else (),
         )
 
     def _after_epoch(self, record: EpochFootprint) -> None:
@@ -504,7 +524,7 @@ class Run:
         return (rest or Range(0.0, 0.0, 0.0)).scaled(spent.g_per_j, spent.co2e_g)
 
     def _opened(self, index: int, batches_done: int) -> Opened:
-        return Opened(index, batches_done, self._last.time_ns, iso_utc(self._clock.time()), self._energy_j)
+        return Opened(index, batches_done, self._last.time_ns, iso_utc(self._clock.time()), self._energy_j, self._booked_s)
 
     def _close_window(self, window: Window, opened: Opened, steps: int | None, *, complete: bool) -> EpochFootprint:
         return self._records.epoch(
@@ -514,7 +534,25 @@ class Run:
             duration_ns=self._last.time_ns - opened.time_ns,
             steps=steps,
             complete=complete,
+            grid=self._grid.over.during(opened.wall_s, self._booked_s) if self._grid else None,
         )
+
+    def _weighed(self, window: Window, opened: Opened) -> Weighed:
+        return Weighed(window.energy, opened.wall_s, self._booked_s)
+
+    def _weigh_again(self) -> None:
+        """Intensities may have been told after the epochs to which they belong had ended."""
+        if self._grid is None:
+            return
+        before = len(self._before.epochs) if self._before else 0
+        for event, records, windows, first in (
+            ("epoch", self.epochs, self._grid.epochs, before),
+            ("block", self.blocks, self._grid.blocks, None),
+        ):
+            for i, record in enumerate(self._grid.again(records, windows, self._records.weighed)):
+                if record != records[i]:
+                    records[i] = record
+                    self._emit(event, self._progress(), position=record.index if first is None else first + i, epoch=record)
 
     # ---- blocks of a long epoch
 
@@ -546,6 +584,8 @@ class Run:
         if self._blocks.window is not None:
             record = self._close_window(self._blocks.window, self._blocks.opened, steps, complete=complete)
             self.blocks.append(record)
+            if self._grid:
+                self._grid.blocks.append(self._weighed(self._blocks.window, self._blocks.opened))
             self._emit("block", self._progress(), position=record.index, epoch=record)
 
     def _next_look(self, batches_done: int, per_batch_j: float, spent: Spent | None = None) -> int:

@@ -14,9 +14,12 @@ def defaults(factors: Factors) -> str:
     """The factors in use and how each was found, said once a run."""
     place, intensity = factors.place, factors.intensity
     year = f" ({intensity.year})" if intensity.year else ""
+    figure = f"{significant(intensity.g_per_kwh)} g CO2e/kWh{year}, {intensity.source}"
+    if factors.source is not None:
+        figure = f"intensity over time by {getattr(factors.source, 'source', 'the given source')}, else {figure}"
     pue, node = factors.pue, factors.node_factor
     return (
-        f"region {place.name}, {place.found_by}; {significant(intensity.g_per_kwh)} g CO2e/kWh{year}, {intensity.source}; "
+        f"region {place.name}, {place.found_by}; {figure}; "
         f"PUE {pue.value:g} ({pue.source}), node factor {node.value:g} ({node.source})"
     )
 

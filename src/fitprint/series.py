@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from fitprint.blocks import NEVER
 from fitprint.budget import Decision
-from fitprint.config import Config, resolve
+from fitprint.config import Config, check_network, resolve
+from fitprint.errors import ConfigError, MissingExtraError
 from fitprint.footprint import Footprint
 from fitprint.notices import logger
 from fitprint.pace import Schedule
@@ -34,6 +35,7 @@ class Series:
 
     def __init__(self, config: Config | None = None, make: Callable[..., Tracker] = Tracker, **options: Any) -> None:
         self.config = (config or Config()).overridden(**options)
+        check_network(self.config)
         self.footprints: list[Footprint] = []
         self.open: Tracker | None = None
         self._make = make
@@ -77,10 +79,20 @@ class Series:
         self.end("failed", abandoned=True)
         self._count += 1
         self._kind = kind
-        config = _only_warning(self._numbered()) if rehearsal else self._numbered()
-        tracker = self._make(config=config, kind=kind, awaits_state=awaits_state)
+        tracker = self._made(rehearsal, kind=kind, awaits_state=awaits_state)
         self.open = tracker.describe(hparams=self._described.hparams, seed=self._described.seed).start()
         return self.open
+
+    def _made(self, rehearsal: bool, **options: Any) -> Tracker:
+        """The options were good at construction; by now an intensity's file or its service's credentials may be gone."""
+        try:
+            return self._make(config=_only_warning(self._numbered()) if rehearsal else self._numbered(), **options)
+        except (ConfigError, MissingExtraError) as error:
+            if self.config.intensity is None:
+                raise
+            logger().warning("%s The place's yearly average is used.", error)
+            self.config = replace(self.config, intensity=None)
+            return self._made(rehearsal, **options)
 
     def end(self, status: str | None = None, *, abandoned: bool = False) -> Tracker | None:
         """End the open run, if there is one, keep its record, and return its tracker."""

@@ -17,7 +17,8 @@ from typing import Any, ParamSpec, Self, TypeVar
 from fitprint.account import PHASES
 from fitprint.blocks import NEVER
 from fitprint.budget import Budget, Decision, Spent
-from fitprint.config import Config, Settings, resolve
+from fitprint.carbon.intensity import IntensitySource
+from fitprint.config import Config, Settings, check_network, resolve
 from fitprint.drift import Range
 from fitprint.footprint import Footprint
 from fitprint.notices import logger, show_on_console
@@ -39,7 +40,7 @@ class Tracker:
     Args:
         budget: ``"250 g"``, ``"0.5 kWh"``, a Budget, or a list of these.
         region: Country, part of one or cloud region: ``FR``, ``US-CA``, ``gcp:europe-west1``.
-        intensity: Carbon intensity of the electricity in g CO2e per kWh.
+        intensity: Carbon intensity in g CO2e per kWh; or what tells it over time: a CSV file, a service, an object (see Config).
         pue: Facility power over IT power, from 1 up.
         project: Name under which runs are kept together.
         name: Name of the run.
@@ -71,7 +72,7 @@ class Tracker:
         *,
         budget: str | Budget | Sequence[str | Budget] | None = None,
         region: str | None = None,
-        intensity: float | None = None,
+        intensity: float | str | IntensitySource | None = None,
         pue: float | None = None,
         project: str | None = None,
         name: str | None = None,
@@ -93,6 +94,7 @@ class Tracker:
             run_id=run_id,
             ledger=ledger,
         )
+        check_network(self._config, around.environ if around else None)
         self._kind = kind
         self._counters = counters
         self._around = around

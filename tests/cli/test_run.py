@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,17 @@ def test_a_tracker_inside_the_command_joins_it_as_a_child():
     assert done.returncode == 0, done.stderr
     runs = {row["name"]: Ledger().footprint(row["run_id"]) for row in Ledger().runs()}
     assert runs["inner"].parent_run_id == runs["outer"].run_id
+
+
+def test_a_series_of_intensities_counts_by_the_hour(tmp_path):
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    times = [hour + timedelta(hours=i) for i in range(-1, 3)]
+    (tmp_path / "grid.csv").write_text("datetime,g_per_kwh\n" + "".join(f"{when.isoformat()},77\n" for when in times))
+    assert fitprint_run("--intensity", "grid.csv", "--", sys.executable, "-c", "pass").returncode == 0
+    assert only_run().intensity == pytest.approx(77)
+
+
+def test_a_service_is_refused_where_the_network_is_not_allowed():
+    done = fitprint_run("--intensity", "electricitymaps:FR", "--", "true")
+    assert done.returncode == 2
+    assert "FITPRINT_ALLOW_NETWORK=1" in done.stderr

@@ -34,7 +34,7 @@ FLOORS = [
     {"efficiency"},
     {"config", "scalars"},
     {"ledger"},
-    {"beside"},
+    {"beside", "grid"},
     {"records"},
     {"run"},
     {"tracker", "detection", "live", "recording"},

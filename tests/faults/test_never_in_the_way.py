@@ -146,6 +146,12 @@ def test_no_socket_is_opened():
     assert python(code).returncode == 0
 
 
+def test_no_socket_is_opened_for_a_service_that_nobody_allowed(monkeypatch):
+    monkeypatch.setenv("FITPRINT_INTENSITY", "electricitymaps:FR")
+    monkeypatch.setenv("ELECTRICITYMAPS_TOKEN", "x")
+    test_no_socket_is_opened()
+
+
 def test_the_working_folder_may_change_during_a_run(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     with Tracker(region="FR") as tracker:

@@ -265,6 +265,16 @@ def test_lightning_cli_builds_it(pl, tmp_path, monkeypatch):
     assert [(c.series.config.budget[0].limit, c.series.config.region, c.series.config.block) for c in built] == [("250 g", "FR", 7)]
 
 
+@pytest.mark.parametrize(("text", "intensity"), [("41.5", 41.5), ("electricitymaps:FR", "electricitymaps:FR")])
+def test_lightning_cli_takes_a_number_or_a_service_as_intensity(pl, monkeypatch, text, intensity):
+    monkeypatch.setenv("FITPRINT_ALLOW_NETWORK", "1")
+    monkeypatch.setenv("ELECTRICITYMAPS_TOKEN", "x")
+    arguments = ["--trainer.callbacks+=fitprint_lightning.CarbonCallback", f"--trainer.callbacks.intensity={text}"]
+    cli = pl.cli.LightningCLI(pl.BoringModel, run=False, args=[*arguments, "--trainer.accelerator=cpu"])
+    built = [callback for callback in cli.trainer.callbacks if isinstance(callback, CarbonCallback)]
+    assert [callback.series.config.intensity for callback in built] == [intensity]
+
+
 def test_a_broken_second_package_does_not_hurt_the_first(tmp_path):
     (tmp_path / "pytorch_lightning").mkdir()
     (tmp_path / "pytorch_lightning" / "__init__.py").write_text("raise RuntimeError('broken on purpose')")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fitprint.assumption import Assumption
 from fitprint.carbon.chassis import UNKNOWN, Chassis
 from fitprint.carbon.figure import Figure, figure, product
-from fitprint.carbon.intensity import Intensity
+from fitprint.carbon.intensity import Intensity, IntensitySource
 from fitprint.carbon.place import Place
 from fitprint.carbon.wall import Wall
 from fitprint.energy import Energy
@@ -38,12 +38,13 @@ class Factors:
 
     Attributes:
         place: Where it runs.
-        intensity: Grid carbon intensity.
+        intensity: Grid carbon intensity; where there is a source, what stands in for it.
         pue: Facility power over IT power, with its interval.
         node_factor: Wall power over the sum of the sensors that read below the wall, with its interval.
         hidden_boards: The machine holds boards that draw power and are not counted.
         covered: Parts that are counted inside another part's sensor.
         chassis: What kind of machine it is.
+        source: Tells intensities over time, or None where the intensity is a constant.
     """
 
     place: Place
@@ -53,6 +54,7 @@ class Factors:
     hidden_boards: bool = False
     covered: Collection[str] = ()
     chassis: Chassis = UNKNOWN
+    source: IntensitySource | None = None
 
     def node_ratio(self, energy: Energy) -> float:
         """The run's effective node factor: joules at the wall over joules at the sensors."""
@@ -87,7 +89,15 @@ class Factors:
         place = self.place
         region = Assumption("region", place.code, None, None, "", place.name, None, place.found_by)
         node_factor = self.node_factor if energy is None else self._wall.row(energy)
-        return region, self.intensity.assumption(), self.pue, node_factor
+        return region, self.intensity.assumption(), self.pue, node_factor, *(self._over_time() if energy is None else ())
+
+    def _over_time(self) -> tuple[Assumption, ...]:
+        """Which source a run would ask before it takes the intensity."""
+        if self.source is None:
+            return ()
+        name = getattr(self.source, "source", type(self.source).__name__)
+        basis = getattr(self.source, "basis", "as given")
+        return (Assumption("intensity_source", name, None, None, "", "over time; else the intensity above", None, basis),)
 
     @property
     def _wall(self) -> Wall:

@@ -133,6 +133,11 @@ class LiveIntensity:
         return (f"{self.source} has no figure for {format_share(1.0)} of the energy: {otherwise}",)
 
     @property
+    def basis(self) -> str:
+        """What its figures count."""
+        return self.provider.basis
+
+    @property
     def source(self) -> str:
         """Service and zone, for people."""
         return f"{self.provider.name}, zone {self.provider.zone or self._place}"

@@ -105,9 +105,9 @@ class ElectricityMaps(Provider):
         if end_s > now_s - DAY_S:
             found |= await ask("history", "history")
             if max(found, default=0.0) + self.step_s <= now_s:
-                found |= await ask("latest")
+                found |= await _besides(found, ask("latest"))
         if end_s > now_s + self.step_s:
-            found |= await _if_allowed(ask("forecast", "forecast"))
+            found |= await _besides(found, ask("forecast", "forecast"))
         return found
 
     async def _ask(self, get: Get, token: str, what: str, rows_in: str = "", **params: str) -> Figures:
@@ -145,7 +145,7 @@ class WattTime(Provider):
         if start_s < now_s:
             found |= await ask("historical", start=iso_utc(start_s - LOOK_BACK_S), end=iso_utc(min(end_s, now_s)))
         if end_s > now_s + self.step_s:
-            found |= await _if_allowed(ask("forecast"))
+            found |= await _besides(found, ask("forecast"))
         return found
 
     async def _ask(self, get: Get, token: str, what: str, **params: str) -> Figures:
@@ -188,6 +188,16 @@ class UkCarbonIntensity(Provider):
         rows = [(row.get("from"), _mapping(row.get("intensity"))) for row in _rows(answer.get("data"))]
         forecast, actual = ([(when, told.get(which)) for when, told in rows] for which in ("forecast", "actual"))
         return _figures(forecast, self.step_s) | _figures(actual, self.step_s)
+
+
+async def _besides(found: Figures, asked: Awaitable[Figures]) -> Figures:
+    """Nothing where it fails: what has been found is worth having without it."""
+    try:
+        return await asked
+    except Unanswered:
+        if not found:
+            raise
+        return {}
 
 
 async def _if_allowed(asked: Awaitable[Figures]) -> Figures:

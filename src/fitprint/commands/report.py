@@ -6,12 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fitprint.carbon.hourly import HourlySeries
+from fitprint.carbon.provider_names import find_provider
 from fitprint.carbon.series_file import read_series
+from fitprint.commands.live_series import add_network, fetched
 from fitprint.commands.project import report_project
 from fitprint.errors import FitprintError
 from fitprint.footprint import Footprint
 from fitprint.ledger.store import Ledger
 from fitprint.regrams import regrams
+from fitprint.timeline import Timeline
 
 
 def add(commands: Any) -> None:
@@ -23,7 +27,8 @@ def add(commands: Any) -> None:
     which.add_argument("--run", help="its id, as `fitprint runs` lists it; the last run by default")
     which.add_argument("--project", metavar="NAME", help="all runs of a project: their total, failed and repeated runs included")
     parser.add_argument("--ledger", help="the ledger's file or URL; fitprint.db in this folder by default")
-    parser.add_argument("--intensity", type=Path, metavar="FILE", help="CSV of g/kWh over time: grams are worked out again from it")
+    parser.add_argument("--intensity", metavar="FILE", help="CSV of g/kWh over time, or a service such as electricitymaps:FR")
+    add_network(parser)
     parser.add_argument("--tz", help="zone of times without one in that file, for example Europe/Paris")
     parser.add_argument("--column", help="its column of figures, where it has several")
     parser.add_argument("--unit", help="their unit, for example lb/MWh")
@@ -58,5 +63,12 @@ def _chosen(options: argparse.Namespace) -> Footprint:
     footprint = ledger.footprint(options.run or runs[-1]["run_id"])
     if options.intensity is None:
         return footprint
-    series = read_series(options.intensity, tz=options.tz, column=options.column, unit=options.unit)
-    return regrams(footprint, series)
+    return regrams(footprint, _series(options, footprint))
+
+
+def _series(options: argparse.Namespace, footprint: Footprint) -> HourlySeries:
+    """What grams are worked out again from."""
+    if find_provider(options.intensity) is None or footprint.energy_series is None:
+        return read_series(options.intensity, tz=options.tz, column=options.column, unit=options.unit)
+    timeline = Timeline.from_dict(footprint.energy_series)
+    return fetched(options.intensity, options, timeline.start_s, timeline.end_s)

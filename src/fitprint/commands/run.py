@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.command import run_command
+from fitprint.commands.live_series import add_network
 from fitprint.config import Config
 
 TEXTS = ("region", "budget", "project", "name", "ledger")
@@ -19,7 +20,8 @@ def add(commands: Any) -> None:
     for option in TEXTS:
         parser.add_argument(f"--{option}", help=f"as the option {option} of a run")
     parser.add_argument("--pue", type=float, help="facility power over IT power")
-    parser.add_argument("--intensity", type=float, help="g CO2e per kWh")
+    parser.add_argument("--intensity", help="g CO2e per kWh, a CSV file of them over time, or a service: electricitymaps:FR")
+    add_network(parser)
     parser.add_argument("--record", type=Path, metavar="FILE", help="keep the raw readings of all counters as JSON lines")
     parser.add_argument("--quiet", action="store_true", help="no live line on the terminal")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- CMD...", help="the command and its arguments")
@@ -31,5 +33,5 @@ def _run(options: argparse.Namespace) -> int:
     if not words:
         print("fitprint: run needs a command, for example: fitprint run --region FR -- python train.py", file=sys.stderr)
         return 2
-    config = Config(**{name: getattr(options, name) for name in (*TEXTS, "pue", "intensity")})
+    config = Config(**{name: getattr(options, name) for name in (*TEXTS, "pue", "intensity", "allow_network", "token_file")})
     return run_command(words, config, record=options.record, quiet=options.quiet)

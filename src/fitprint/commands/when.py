@@ -15,10 +15,13 @@ from fitprint.advice import Plan, When, when
 from fitprint.carbon.hourly import HOUR_S, HourlySeries, span
 from fitprint.carbon.series_file import read_series, zone_of
 from fitprint.clock import SystemClock
+from fitprint.commands.live_series import add_network, fetched
 from fitprint.commands.printing import print_table
 from fitprint.errors import refusal
 from fitprint.units import format_co2e, significant
 
+# More than any service forecasts; each tells as far as it goes.
+AHEAD_S = 96 * HOUR_S
 AT_THE_WALL = "CO2e is energy times intensity: losses of machine and building count only where they are in the energy"
 
 
@@ -26,7 +29,10 @@ def add(commands: Any) -> None:
     """Add the subcommand's parser."""
     parser = commands.add_parser("when", help="the cleanest time for a job, from a series of intensities")
     parser.add_argument("--hours", type=float, required=True, help="how long the job runs")
-    parser.add_argument("--series", type=Path, required=True, metavar="FILE", help="CSV file of intensities, past or forecast")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--series", type=Path, metavar="FILE", help="CSV file of intensities, past or forecast")
+    given.add_argument("--live", metavar="SERVICE", help="a service's forecast, such as ukci or electricitymaps:FR")
+    add_network(parser)
     energy = parser.add_mutually_exclusive_group()
     energy.add_argument("--power-w", type=float, metavar="W", help="the job's mean power at the wall")
     energy.add_argument("--energy-kwh", type=float, metavar="KWH", help="its energy at the wall")
@@ -48,7 +54,7 @@ def add(commands: Any) -> None:
 
 def _when(options: argparse.Namespace) -> int:
     energy_kwh = _energy_kwh(options)
-    series = read_series(options.series, column=options.column, unit=options.unit, tz=options.tz)
+    series = _series(options)
     start, note = _start(options, series)
     answer = when(
         series,
@@ -67,6 +73,14 @@ def _when(options: argparse.Namespace) -> int:
         return 0
     _print(answer, series, energy_kwh, options.tz)
     return 0
+
+
+def _series(options: argparse.Namespace) -> HourlySeries:
+    """From the file, or what a service expects of the next days."""
+    if options.series is not None:
+        return read_series(options.series, column=options.column, unit=options.unit, tz=options.tz)
+    now_s = SystemClock().time()
+    return fetched(options.live, options, now_s - HOUR_S, now_s + AHEAD_S)
 
 
 def _energy_kwh(options: argparse.Namespace) -> float | None:

@@ -25,6 +25,14 @@ RETRY_S = 1.0
 # Records kept in memory while the ledger cannot be written; older ones are in the journal.
 MOST_WAITING = 100_000
 CLOSE_WITHIN_S = 5.0
+# Goes to whoever tells intensities; they decide whether it is time to ask again.
+ERRAND_EVERY_S = 15.0
+
+# Stands where there is no ledger; nothing comes to it.
+NOWHERE = Path("off")
+
+# Something to fetch from elsewhere. It may take its time, but calls what it is given all the while, and ends when that is true.
+Errand = Callable[[Callable[[], bool]], object]
 
 
 class Clerk:
@@ -33,13 +41,17 @@ class Clerk:
     Events wait in memory while the ledger is locked or its disk is full, and are tried again.
 
     Args:
-        ledger: The ledger's place.
+        ledger: The ledger's place, or None where nothing is written.
         run_id: The run.
         process: The process that writes.
+        errand: What else is to be done now and then; must not raise.
     """
 
-    def __init__(self, ledger: Location | Path, run_id: str, process: Process) -> None:
-        self._ledger = Location.of(ledger)
+    def __init__(self, ledger: Location | Path | None, run_id: str, process: Process, errand: Errand | None = None) -> None:
+        self._ledger = Location.of(NOWHERE if ledger is None else ledger)
+        self._records = ledger is not None
+        self._errand = errand
+        self._errand_done = threading.Event()
         self._journal_path = self._ledger.journals / run_id / f"{process.label}.jsonl"
         self._journal: Journal | None = None
         self._store: Store | None = None
@@ -58,8 +70,14 @@ class Clerk:
 
     def record(self, event: Callable[[], Mapping[str, Any]]) -> None:
         """Hand over what will write an event down, on this thread; returns at once."""
-        self._queue.append(event)
-        self._wake.set()
+        if self._records:
+            self._queue.append(event)
+            self._wake.set()
+
+    def wait_for_errand(self, seconds: float) -> None:
+        """Until the first errand is done, but no longer than that."""
+        if self._errand is not None and self._thread is not threading.current_thread():
+            self._errand_done.wait(seconds)
 
     def ask(self, question: Callable[[], T]) -> Future[T]:
         """Have a question answered on this thread, before what waits to be written; returns at once."""
@@ -81,7 +99,8 @@ class Clerk:
     def _work(self) -> None:
         give_up_at: float | None = None
         while True:
-            self._wake.wait(RETRY_S if self._queue or self._unstored else None)
+            self._run_errand()
+            self._wake.wait(RETRY_S if self._queue or self._unstored else ERRAND_EVERY_S if self._errand else None)
             self._wake.clear()
             closing = self._closing
             with FORKS.writing():
@@ -105,6 +124,19 @@ class Clerk:
                 answer.set_result(question())
             except Exception as error:
                 answer.set_exception(error)
+
+    def _run_errand(self) -> None:
+        if self._errand is not None and not self._closing:
+            self._errand(self._meanwhile)
+        self._errand_done.set()
+
+    def _meanwhile(self) -> bool:
+        """Questions are answered, and what has come is written down, all the while; true once the run is over."""
+        if self._questions or self._queue:
+            with FORKS.writing():
+                self._answer()
+                self._write()
+        return self._closing
 
     def _write(self) -> None:
         while self._queue:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from fitprint.clock import Clock
 from fitprint.footprint import EpochFootprint, Footprint
-from fitprint.ledger.clerk import Clerk
+from fitprint.ledger.clerk import Clerk, Errand
 from fitprint.ledger.process import this_process
 from fitprint.location import Location
 
@@ -29,9 +29,11 @@ class Recorder:
         ledger: The ledger's place, or None where nothing is recorded.
         proc_root: Normally ``/proc``.
         clock: Dates the events.
+        errand: What else the clerk is to do; it is started for that alone, too.
     """
 
-    def __init__(self, ledger: Location | None, proc_root: Path, clock: Clock) -> None:
+    def __init__(self, ledger: Location | None, proc_root: Path, clock: Clock, errand: Errand | None = None) -> None:
+        self._errand = errand
         self._ledger = ledger
         self._proc_root = proc_root
         self._clock = clock
@@ -45,11 +47,11 @@ class Recorder:
             run_id: The run.
             run: Writes down its record as of now.
         """
-        if self._clerk is not None or self._ledger is None:
+        if self._clerk is not None or (self._ledger is None and self._errand is None):
             return
         process = this_process(self._proc_root)
         self._run_id = run_id
-        self._clerk = Clerk(self._ledger, run_id, process)
+        self._clerk = Clerk(self._ledger, run_id, process, self._errand)
         self._clerk.start()
         where = {"boot_id": process.boot_id, "pid": process.pid, "started": process.started}
         self.emit("start", run, process=where)
@@ -79,6 +81,11 @@ class Recorder:
     def ask(self, question: Callable[[], T]) -> Future[T] | None:
         """Have a question answered where disk and network are used; None where nothing is open."""
         return self._clerk.ask(question) if self._clerk is not None else None
+
+    def wait_for_errand(self, seconds: float) -> None:
+        """Until the clerk's first errand is done, but no longer than that."""
+        if self._clerk is not None:
+            self._clerk.wait_for_errand(seconds)
 
     def close(self) -> None:
         """Write what is left."""
