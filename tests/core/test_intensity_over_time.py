@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from web_service import Answer, WebService, only_this_machine
 
 from fitprint import Config, Ledger, Tracker, detect
 from fitprint.carbon import provider_names
@@ -26,6 +25,7 @@ from fitprint.errors import ConfigError
 from fitprint.regrams import regrams
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
+from web_service import Answer, WebService, only_this_machine
 
 SECRET = "s3cr3t-t0ken"
 # FakeClock's wall clock begins here, on the hour.
