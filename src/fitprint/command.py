@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from fitprint.config import Config, resolve
+from fitprint.config import Config, check_network, resolve
 from fitprint.errors import CommandError
 from fitprint.live import LiveLine
 from fitprint.recording import Recording
@@ -42,7 +42,9 @@ def run_command(command: Sequence[str], config: Config, *, record: Path | None =
 
     Raises:
         CommandError: If it cannot be started.
+        ConfigError: If the intensity has to be fetched and must not be.
     """
+    check_network(config)
     with ExitStack() as stack:
         recording = stack.enter_context(Recording(record)) if record else None
         around = resolve(config).surroundings(keep=recording.keep if recording else None)

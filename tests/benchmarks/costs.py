@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,6 +18,10 @@ from pathlib import Path
 from benchmarks.processes import first_start, import_cost_ms
 from benchmarks.sheet import QUICK, Sheet
 from fitprint import Tracker
+from fitprint.carbon.grid import find_region
+from fitprint.carbon.hourly import HourlySeries
+from fitprint.carbon.intensity import yearly_intensity
+from fitprint.carbon.place import Place
 from fitprint.clock import SystemClock
 from fitprint.pace import Schedule
 from fitprint.sensors import rapl
@@ -26,6 +31,7 @@ from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakePowercap, ScriptedCounter
 
 US, MS = 1e6, 1e3
+BELGIUM = Place("gcp:europe-west1", "", "")
 LISTENING_S = 2.0 if QUICK else 8.0
 
 
@@ -173,6 +179,27 @@ def seen_after_ms(folder: Path) -> float:
     return max(waits) * MS
 
 
+def tables_loaded_ms() -> float:
+    """The first look-up of place, intensity, PUE and node factor in a process, which reads the tables."""
+    code = (
+        "import time; from fitprint.carbon import intensity, place, facility, clouds, grid; began = time.perf_counter()\n"
+        "intensity.yearly_intensity(place.find_place('gcp:europe-west1', '', {}))\n"
+        "print(time.perf_counter() - began)"
+    )
+    command = [sys.executable, "-c", code]
+    return min(float(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(5)) * MS
+
+
+def over_time_us(folder: Path) -> float:
+    """A boundary of a run whose intensity changes by the hour; a constant's is above."""
+    now_s = SystemClock().time()
+    series = HourlySeries([(now_s + 3600 * i, 50.0 + i) for i in range(-24, 24)], "hours", "as given")
+    tracker = started(folder, 1, ledger="off", intensity=series)
+    cost = per_call_us(lambda: (tracker.enter("validate"), tracker.leave("validate")), 2000) / 2
+    tracker.close()
+    return cost
+
+
 def epochs_in(ledger: Path) -> int:
     """What another process finds; 0 before there is a database."""
     try:
@@ -204,6 +231,10 @@ def sheets() -> Iterator[Sheet]:
             ("threads of a run", threads_started(fresh()), 2, ""),
             ("boundary, 1 GPU and 2 CPU zones", boundary_us(fresh(), 1), 20, "µs"),
             ("boundary, 8 GPUs and 2 CPU zones", boundary_us(fresh(), 8), 100, "µs"),
+            ("boundary, 1 GPU and 2 CPU zones, intensity by the hour", over_time_us(fresh()), 20, "µs"),
+            ("tables of places and intensities, loaded", tables_loaded_ms(), 20, "ms"),
+            ("a place by its name", per_call_us(lambda: find_region("gcp:europe-west1"), 2000), 100, "µs"),
+            ("its intensity", per_call_us(lambda: yearly_intensity(BELGIUM), 2000), 100, "µs"),
             ("epoch with budget and ledger", epoch_us(fresh()), 1000, "µs"),
             ("epoch seen by other processes after", seen_after_ms(fresh()), 1000, "ms"),
             ("batch hook with nothing to do, Lightning", hook_us(lightning_hook()), 1, "µs"),
