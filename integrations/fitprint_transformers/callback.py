@@ -89,7 +89,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         self._log = log
         self._trainer: Trainer | None = None
         self._log_dir = ""
-        self._fitting = self._in_epoch = self._stopping = self._watched = False
+        self.fitting = self._in_epoch = self._stopping = self._watched = False
         self._phase = ""
         self._over = False  # the epoch's training is, its evaluation is to come
         self._first_step = self._began_at = 0
@@ -111,7 +111,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
     # ---- start and end
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self._fitting, self._in_epoch, self._over, self._stopping, self._phase = True, False, False, False, ""
+        self.fitting, self._in_epoch, self._over, self._stopping, self._phase = True, False, False, False, ""
         self._watched = False
         self._warn_of_others(args)
         tracker = self.series.begin("fit", awaits_state=True)
@@ -124,7 +124,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._end_epoch(args, state, control)
-        self._fitting = False
+        self.fitting = False
         ended = self.series.end()
         if ended is not None and ended.measuring:
             self._write_text(state, ended.run_text(at_once=True))
@@ -163,16 +163,16 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
         """The Trainer's own metrics: losses come after the end of their epoch, evaluations inside it."""
-        if self._fitting:
+        if self.fitting:
             self.series.tracker.annotate({name: value for name, value in (logs or {}).items() if name != "epoch"})
 
     def on_prediction_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """An evaluation that was not announced, such as one that another callback makes."""
-        if self._fitting and not self._phase:
+        if self.fitting and not self._phase:
             self._enter("validate")
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if not self._fitting:
+        if not self.fitting:
             return
         self._leave()
         if self._over:
@@ -210,7 +210,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
             self._enter("validate")
         elif control.should_save:
             self._enter("checkpoint")
-        if self._fitting and (control.should_evaluate or control.should_save):
+        if self.fitting and (control.should_evaluate or control.should_save):
             state.stateful_callbacks[STATE_KEY] = {"args": {}, "attributes": self.series.state()}
 
     def _pass_on_stop(self, args: TrainingArguments, control: TrainerControl, *, evaluated: bool = False) -> None:
