@@ -100,8 +100,6 @@ def test_with_the_ledger_off_a_killed_fit_goes_on_by_the_state_beside_the_backup
     assert [e.index for e in whole.epochs] == [0, 1, 2, 3, 4]
     assert whole.energy_j == 2000.0, "what was used after the last epoch is not known without a ledger"
     assert len(whole.segments) == 2
-    after = done('{"ledger": "off", "backup_dir": "backup"}')
-    assert (after.run_id != whole.run_id, after.energy_j) == (True, 2000.0), "the run was completed, and its backup is gone"
 
 
 @pytest.mark.timeout(240)

@@ -169,7 +169,7 @@ def _beside(footprint: Footprint) -> str:
 
 
 def _place(assumptions: Iterable[Mapping[str, Any]]) -> str:
-    rows = {row["name"]: row for row in assumptions}
+    rows = {row["name"]: row for row in reversed(list(assumptions))}  # of a resumed run, where it is now
     region, intensity = rows.get("region"), rows.get("intensity")
     if region is None or intensity is None:
         return ""
