@@ -12,6 +12,7 @@ from fitprint import Budget, Config
 from fitprint.errors import MissingExtraError
 from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
+from fitprint.sidecar import Sidecar
 from fitprint.work import Feed, parameters_of
 
 if importlib.util.find_spec("keras") is None:
@@ -48,12 +49,15 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         pue: Facility power over IT power, from 1 up.
         project: Name under which runs are kept together.
         name: Name of the run.
-        run_id: Identity of the run; a new one by default.
+        run_id: Identity of the run; a new one by default. One that the ledger knows is gone on with: what was
+            spent under it is spent, by whichever process.
         ledger: Path of the SQLite file that records runs, or ``"off"``.
         config: Options beyond these, and defaults for these.
         log: False records without logging.
         log_dir: Folder for TensorBoard events (``<log_dir>/train``, where the TensorBoard callback
             writes too); they need neither TensorFlow nor torch. None writes none.
+        backup_dir: Folder of Keras' ``BackupAndRestore``, beside which the run's state is kept so that a
+            ``fit`` that is started again goes on with what it had spent, even with the ledger off.
 
     Raises:
         ConfigError: If an option makes no sense; the message says what would.
@@ -78,6 +82,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         config: Config | None = None,
         log: bool = True,
         log_dir: str | Path | None = None,
+        backup_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
         self.series = Series(
@@ -92,6 +97,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
             ledger=ledger,
         )
         self._log = log
+        self._sidecar = Sidecar(backup_dir) if backup_dir is not None else None
         self._writer = _writer(log_dir) if log_dir is not None and log else None
         self._log_dir = Path(log_dir) if log_dir is not None else None
         self._first_step = self._epoch = 0
@@ -108,10 +114,13 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         self._fitting, self._watched = True, False
-        tracker = self.series.begin("fit")
+        tracker = self.series.begin("fit", awaits_state=self._sidecar is not None)
+        if self._sidecar is not None:
+            self.series.resume(self.series.shielded("reading the run's state", self._sidecar.load, {}))
         hparams: dict[str, Any] = self.series.shielded("reading the hyperparameters", lambda: _hparams(self.model, self.params), {})
         tracker.describe(hparams=hparams, seed=_seed())
         tracker.check_start()
+        self._back_up()
         self._write_text(tracker.run_text())
         self._pass_on_stop()
 
@@ -119,6 +128,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         self._fitting = False
         self._save()
         ended = self.series.end()
+        self._back_up()
         if ended is not None and ended.measuring:
             self._write_text(ended.run_text(at_once=True))
         if self._writer is not None:
@@ -155,6 +165,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         stopping = bool(getattr(self.model, "stop_training", False))
         self.series.end_epoch(steps=steps or None, stopping=stopping, batches_at_once=self._batches_at_once())
         self.series.tracker.annotate(logs or {})
+        self._back_up()
         if self._log:
             self._publish(epoch, logs if logs is not None else {})
         self._pass_on_stop()
@@ -231,6 +242,13 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         self.series.tracker.enter("checkpoint")
         self.series.shielded("saving the model", lambda: _save_model(self.model, path), None)
         self.series.tracker.leave("checkpoint")
+
+    def _back_up(self) -> None:
+        """Keep the state beside Keras' own backup, which knows nothing of callbacks."""
+        sidecar = self._sidecar
+        state = self.series.state() if sidecar is not None else {}
+        if sidecar is not None and state:
+            self.series.shielded("writing the run's state", lambda: sidecar.save(state), None)
 
     def _write_text(self, text: str | None) -> None:
         if text and self._writer is not None:

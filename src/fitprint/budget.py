@@ -46,6 +46,9 @@ class Decision:
 class Budget:
     """A limit for a run.
 
+    It is the total of a run, however often that is resumed. A run that is forked from another's checkpoint counts what
+    that one had spent by then as well: the same command stops at the same point, whether it goes on first or second.
+
     Args:
         limit: A mass of CO2e (``"250 g"``, ``"2 kg"``), counted at its central value, or an energy
             at the sensors (``"0.5 kWh"``, ``"900 kJ"``).

@@ -85,7 +85,9 @@ class Footprint:
     """One run: frozen, complete, and traceable to its sensors and assumptions.
 
     Unknown is None, never 0. Units stand in the names; times are ISO 8601 in UTC. ``status`` is
-    running, completed, stopped, failed, interrupted or lost. Keys that this version does not know
+    running, completed, stopped, failed, interrupted or lost. A run that began from another's checkpoint
+    names it in ``forked_from``; ``inherited`` is what that run had spent by then (``energy_j``, ``co2e_g``,
+    ``co2e_low_g``, ``co2e_high_g``, ``epochs``), which is in none of this run's figures. Keys that this version does not know
     are kept in ``extra`` and written back.
     """
 
@@ -93,6 +95,7 @@ class Footprint:
     schema: int = SCHEMA
     parent_run_id: str | None = None
     forked_from: str | None = None
+    inherited: Mapping[str, Any] | None = None
     kind: str = "fit"
     project: str | None = None
     name: str | None = None
@@ -226,12 +229,14 @@ def continued(before: Footprint, now: Footprint) -> Footprint:
         before: The run up to the point from which it was resumed.
         now: The run since then, under the same run id.
     """
+    kept: dict[str, Any] = {name: getattr(before, name) for name in _KEPT if getattr(now, name) is None}
     summed: dict[str, Any] = {name: _sum([getattr(before, name), getattr(now, name)]) for name in _SUMMED}
     weighted: dict[str, Any] = {name: _mean(name, before, now) for name in ("intensity", "pue", "node_factor", "measured_fraction")}
     return dataclasses.replace(
         now,
         **summed,
         **weighted,
+        **kept,
         started_at=before.started_at,
         coverage=_least([before.coverage, now.coverage]),
         by_part=_merged(before.by_part, now.by_part),
@@ -245,11 +250,14 @@ def continued(before: Footprint, now: Footprint) -> Footprint:
         git_commit=now.git_commit or before.git_commit,
         energy_series=_joined(before.energy_series, now.energy_series),
         assumptions=now.assumptions + tuple(row for row in before.assumptions if row not in now.assumptions),
+        tags=tuple(dict.fromkeys(before.tags + now.tags)),
         notes=tuple(dict.fromkeys(before.notes + now.notes)),
         extra={**before.extra, **now.extra},
     )
 
 
+# What a later process may not know or may not be told again.
+_KEPT = ("project", "name", "currency", "parameters", "batch_size", "forked_from", "inherited")
 _SUMMED = (
     "duration_s",
     "energy_j",

@@ -17,6 +17,7 @@ from fitprint.clock import NS_PER_S
 from fitprint.config import Settings
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint, continued
+from fitprint.ledger.process import host_key
 from fitprint.provenance import Provenance
 from fitprint.sensors.counter import NODE
 from fitprint.sensors.probe import Sensors
@@ -40,6 +41,8 @@ class Stretch:
         work: What it has trained on or predicted, and with what.
         grid: Intensity of its time; None where it is a constant.
         grid_notes: What was decided about times without a figure.
+        forked_from: The run from whose checkpoint this one began, or None.
+        inherited: What that run had spent by then; counts against budgets and is in no sum.
     """
 
     run_id: str
@@ -54,6 +57,8 @@ class Stretch:
     work: Facts = field(default_factory=Facts)
     grid: Mean | None = None
     grid_notes: tuple[str, ...] = ()
+    forked_from: str | None = None
+    inherited: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,8 @@ class Records:
         whole = mine if stretch.before is None else continued(stretch.before, mine)
         score = self.beside.score(whole)
         notes = tuple(note for note in whole.notes if SCORE not in note) + ((score,) if score else ())
-        return dataclasses.replace(whole, notes=notes, budget=self._budgets(self.spent(stretch)))
+        series = whole.energy_series if stretch.energy_series is not None else None  # else it is written as of before
+        return dataclasses.replace(whole, notes=notes, energy_series=series, budget=self._budgets(self.spent(stretch)))
 
     def spent(self, stretch: Stretch, unseen_j: float = 0.0) -> Spent:
         """What counts against budgets.
@@ -130,11 +136,12 @@ class Records:
         ahead = self.factors if stretch.grid is None else dataclasses.replace(self.factors, intensity=stretch.grid.now)
         per_j = ahead.g_per_further_j(stretch.energy)
         before = stretch.before or Footprint(run_id="")
+        inherited = stretch.inherited or {}
         return Spent(
-            energy_j=stretch.energy.joules + unseen_j + (before.energy_j or 0.0),
-            co2e_g=grams.central + unseen_j * per_j + (before.co2e_g or 0.0),
-            co2e_low_g=grams.low + (before.co2e_low_g or 0.0),
-            co2e_high_g=grams.high + (before.co2e_high_g or 0.0),
+            energy_j=stretch.energy.joules + unseen_j + (before.energy_j or 0.0) + inherited.get("energy_j", 0.0),
+            co2e_g=grams.central + unseen_j * per_j + (before.co2e_g or 0.0) + inherited.get("co2e_g", 0.0),
+            co2e_low_g=grams.low + (before.co2e_low_g or 0.0) + inherited.get("co2e_low_g", 0.0),
+            co2e_high_g=grams.high + (before.co2e_high_g or 0.0) + inherited.get("co2e_high_g", 0.0),
             g_per_j=per_j,
         )
 
@@ -160,6 +167,8 @@ class Records:
         record = Footprint(
             run_id=stretch.run_id,
             parent_run_id=self.parent_run_id,
+            forked_from=stretch.forked_from,
+            inherited=stretch.inherited,
             kind=self.kind,
             project=config.project,
             name=config.name,
@@ -196,15 +205,24 @@ class Records:
             **stretch.work.fields(),
             **self.beside.fields(energy),
         )
-        return dataclasses.replace(record, segments=(self._segment(record),))
+        return dataclasses.replace(record, segments=(self._segment(record, stretch.before),))
 
     def _assumptions(self, energy: Energy, grid: Mean | None) -> tuple[Assumption, ...]:
         stand_in = grid.rows if grid is not None else ()
         return self._factors(grid).assumptions(energy) + stand_in + self.sensors.assumptions + self.beside.assumptions(energy)
 
-    def _segment(self, record: Footprint) -> dict[str, Any]:
+    def _segment(self, record: Footprint, before: Footprint | None) -> dict[str, Any]:
+        """What this process does, in its place, on its machine, under its budgets."""
         names = ("started_at", "duration_s", "energy_j", "co2e_g", "intensity", "pue", "node_factor")
-        return {"host": "host-1", "region": self.factors.place.code, **{name: getattr(record, name) for name in names}}
+        key = host_key(self.settings.proc_root, record.run_id)
+        earlier = before.segments if before is not None else ()
+        return {
+            "host": _host(key, earlier),
+            "host_key": key,
+            "region": self.factors.place.code,
+            "budget": [budget.limit for budget in self.settings.budgets],
+            **{name: getattr(record, name) for name in names},
+        }
 
     def _budgets(self, spent: Spent) -> tuple[dict[str, Any], ...]:
         rows = []
@@ -221,3 +239,9 @@ class Records:
     def _known(self, value: float) -> float | None:
         """Without any counter nothing is known: None, not 0."""
         return value if self.sensors.counters else None
+
+
+def _host(key: str, earlier: Sequence[Mapping[str, Any]]) -> str:
+    """``host-1`` for a run's first machine, ``host-2`` for its second; machines have no names here."""
+    hosts = {str(segment.get("host_key", segment["host"])): str(segment["host"]) for segment in earlier}
+    return hosts.get(key) or f"host-{len(set(hosts.values())) + 1}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -14,35 +13,32 @@ from fitprint.account import PHASES, Account, Window
 from fitprint.beside import Beside
 from fitprint.blocks import NEVER, Blocks, Opened
 from fitprint.budget import Decision, Spent, Watch
-from fitprint.clock import NS_PER_S, Clock, iso_utc
-from fitprint.config import Settings, check_run_id
+from fitprint.clock import NS_PER_S, iso_utc
+from fitprint.config import Settings
 from fitprint.drift import Range
 from fitprint.energy import Energy
-from fitprint.errors import FitprintError
-from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
+from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.forecast import Forecast, Position, look_ahead
 from fitprint.grid import Grid, Weighed
 from fitprint.ledger.recorder import Recorder
-from fitprint.ledger.store import Ledger
 from fitprint.meter import Meter
 from fitprint.notices import logger
 from fitprint.pace import Pace, Schedule
 from fitprint.provenance import Provenance, git_commit
 from fitprint.records import Records, Stretch
 from fitprint.report.text import FIRST_LINE, headline
+from fitprint.resume import Identity
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
 from fitprint.sensors.fence import wait_for_accelerators
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
 from fitprint.timeline import SteadyTime, Timeline
-from fitprint.units import format_energy
 from fitprint.work import Work
 
 TEXT_EVERY_S = 60
 SERIES_EVERY_S = 600
 # A run that is over sooner than the first answer could come waits for it, but no longer than this.
 WAITS_FOR_FIGURES_S = 0.8
-DIED = ("failed", "interrupted", "lost")
 
 
 class Run:
@@ -67,7 +63,7 @@ class Run:
         parent_run_id: str | None = None,
         awaits_state: bool = False,
     ) -> None:
-        self.run_id = settings.config.run_id or new_run_id(around.clock)
+        self._identity = Identity(settings, kind, around, parent_run_id=parent_run_id, awaits_state=awaits_state)
         self.watch = Watch(settings.budgets, logger().warning, self.forecast)
         self.epochs: list[EpochFootprint] = []
         self.work = Work(count_flops=settings.flops and kind == "fit")
@@ -84,7 +80,6 @@ class Run:
         self._grid = Grid.of(factors, self._timeline)
         self._recorder = Recorder(settings.ledger, settings.proc_root, self._clock, self._grid.errand if self._grid else None)
         self._lock = threading.RLock()
-        self._before: Footprint | None = None
         self._schedule = Schedule()
         self._pace = Pace()
         self._status = "running"
@@ -94,8 +89,6 @@ class Run:
         self._pending_metrics: dict[str, float] = {}
         self._awaits_state = awaits_state
         self._cutting = False
-        # Written into states, so that one that this very run has produced is not counted twice.
-        self._token = os.urandom(8).hex()
         self._text_ns: int | None = None
         self._series_written_ns = 0
 
@@ -109,6 +102,7 @@ class Run:
         self._time = SteadyTime(self._clock)
         self._timeline.mark(self._time.at(self._last.time_ns), 0.0)
         self._booked_s = self._timeline.end_s
+        self._settle()
         if self._grid is not None and self._grid.errand is not None:
             self._open_record()
         if self._records.kind == "fit":
@@ -168,6 +162,8 @@ class Run:
     def begin_training(self) -> None:
         """From here on no state can come any more. Nothing may be left in the budgets of a resumed run."""
         self._awaits_state = False
+        with self._lock:
+            self._settle()
         self.ask()
 
     def begin_epoch(self, index: int, schedule: Schedule) -> int:
@@ -330,40 +326,24 @@ class Run:
 
     def state(self) -> dict[str, Any]:
         """Plain types from which a later process can go on with this run."""
-        return {"schema": SCHEMA, "token": self._token, "footprint": self.footprint().to_dict()}
+        return self._identity.state(self.footprint())
 
-    def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on with the run that ``state`` came from: same id, what it spent is spent.
-
-        A state of this very run, as a learning-rate finder restores it in mid-run, changes nothing: what
-        was used since then has been used. Where the ledger knows that the run went on after the state was
-        taken and then died, that is spent as well.
-        """
+    def resume(self, state: Mapping[str, Any], *, own: bool = False) -> None:
+        """Go on with the run that ``state`` came from; see ``Identity.restore``."""
         with self._lock:
-            if state.get("token") == self._token:
-                return
-            check_run_id(state["footprint"]["run_id"])
-            kept = Footprint.from_dict(state["footprint"])
-            self._before = self._lost_since(kept) or kept
-            self.run_id = kept.run_id
-            for epoch in self._before.epochs:
-                self._pace.remember(epoch)
-            self.work.go_on(self._before)
+            if self._identity.restore(state, own=own):
+                self._remember()
 
-    def _lost_since(self, kept: Footprint) -> Footprint | None:
-        """The ledger's record of a run that died after ``kept`` was taken; None where it knows nothing more."""
-        place = self._settings.ledger
-        if place is None or not place.may_exist:
-            return None
-        try:
-            recorded = Ledger(place).footprint(kept.run_id)
-        except FitprintError:
-            return None
-        more_j = (recorded.energy_j or 0.0) - (kept.energy_j or 0.0)
-        if recorded.status not in DIED or more_j <= 0:
-            return None
-        logger().info("%s was used after the checkpoint and before the run died; it counts as spent", format_energy(more_j))
-        return recorded
+    def _settle(self) -> None:
+        """Who this run is, where no state can say so any more."""
+        if not self._awaits_state and self._identity.settle():
+            self._remember()
+
+    def _remember(self) -> None:
+        for epoch in self._identity.past_epochs:
+            self._pace.remember(epoch)
+        if self._before is not None:
+            self.work.go_on(self._before)
 
     # ---- what is known now
 
@@ -418,6 +398,16 @@ class Run:
             return self._records.footprint(self._stretch()).to_json(epochs=False)
 
     # ---- inside
+
+    @property
+    def run_id(self) -> str:
+        """Final once a state can no longer come."""
+        return self._identity.run_id
+
+    @property
+    def _before(self) -> Footprint | None:
+        """What the run had spent before this process went on with it."""
+        return self._identity.before
 
     @property
     def _energy_j(self) -> float:
@@ -508,6 +498,8 @@ class Run:
             self.work.facts(),
             self._grid.over.so_far(self._booked_s if unbooked is None else self._timeline.end_s) if self._grid else None,
             self._grid.over.notes() if self._grid and series else (),
+            self._identity.forked_from,
+            self._identity.inherited,
         )
 
     def _after_epoch(self, record: EpochFootprint) -> None:
@@ -605,13 +597,9 @@ class Run:
     def _open_record(self) -> None:
         """Begin the record on disk; not before a state can no longer come, so that a resumed run has its own id by then."""
         if not self._awaits_state:
-            self._recorder.open(self.run_id, self._progress())
+            self._settle()
+            self._identity.opened = True
+            self._recorder.open(self.run_id, self._progress(), claim=self._identity.claim, before=self._before)
 
     def _emit(self, event: str, run: Callable[[], Footprint] | None = None, **fields: Any) -> None:
         self._recorder.emit(event, run, **fields)
-
-
-def new_run_id(clock: Clock) -> str:
-    """A sortable, unique name; drawn without touching the random state that training uses."""
-    stamp = iso_utc(clock.time()).replace("-", "").replace(":", "")[:15]
-    return f"{stamp}-{os.urandom(4).hex()}"

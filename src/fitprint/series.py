@@ -119,7 +119,8 @@ class Series:
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on with the run that a checkpoint holds, if this is a fit."""
         if self.open is not None and self._kind == "fit" and state:
-            self.open.resume(state)
+            earlier = {footprint.run_id for footprint in self.footprints}
+            self.open.resume(state, own=state.get("footprint", {}).get("run_id") in earlier)
 
     def save_path(self, suffix: str, folder: Path | None = None) -> Path | None:
         """Where the model is to be saved since a budget ends the run; None where it is not or nobody asked for it.

@@ -44,7 +44,8 @@ class Tracker:
         pue: Facility power over IT power, from 1 up.
         project: Name under which runs are kept together.
         name: Name of the run.
-        run_id: Identity of the run; a new one by default.
+        run_id: Identity of the run; a new one by default. One that the ledger knows is gone on with, by whatever
+            process: what was spent under it is spent.
         ledger: Path of the SQLite file that records runs, or ``"off"``.
         config: Options beyond these, and defaults for these.
         kind: ``fit``, ``validate``, ``test``, ``predict`` or ``command``.
@@ -366,12 +367,22 @@ class Tracker:
     def state(self) -> dict[str, Any]:
         """Plain types to keep in a checkpoint; empty where nothing is measured."""
         if self._final is not None:
-            return {"schema": self._final.schema, "footprint": self._final.to_dict()}
+            return (
+                self._run.state() if self._run is not None else {"schema": self._final.schema, "footprint": self._final.to_dict()}
+            )
         return self._safely(lambda run: run.state(), {})
 
-    def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on with the run that ``state`` was taken from; call it before the first epoch."""
-        self._safely(lambda run: run.resume(state), None)
+    def resume(self, state: Mapping[str, Any], *, own: bool = False) -> None:
+        """Go on with the run that ``state`` was taken from; call it before the first epoch.
+
+        Where a live process writes for that run, or the run has gone on from there and ended already, this one is
+        another run, with ``forked_from`` and ``inherited``.
+
+        Args:
+            state: What ``state()`` returned, then or in another process.
+            own: It is of a run of the same series, whose run id was given once for all.
+        """
+        self._safely(lambda run: run.resume(state, own=own), None)
 
     # ---- inside
 

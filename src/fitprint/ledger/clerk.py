@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fitprint.errors import LedgerError
+from fitprint.ledger.claim import Claim
 from fitprint.ledger.fork import FORKS
 from fitprint.ledger.journal import Journal
 from fitprint.ledger.process import Process
@@ -45,9 +46,18 @@ class Clerk:
         run_id: The run.
         process: The process that writes.
         errand: What else is to be done now and then; must not raise.
+        claim: The right to write for the run; taken here where it is not held yet, and let go of at the end.
     """
 
-    def __init__(self, ledger: Location | Path | None, run_id: str, process: Process, errand: Errand | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Location | Path | None,
+        run_id: str,
+        process: Process,
+        errand: Errand | None = None,
+        claim: Claim | None = None,
+    ) -> None:
+        self._claim = claim
         self._ledger = Location.of(NOWHERE if ledger is None else ledger)
         self._records = ledger is not None
         self._errand = errand
@@ -116,6 +126,8 @@ class Clerk:
             for file in (self._journal, self._store):
                 if file is not None:
                     file.close()
+            if self._claim is not None:
+                self._claim.release()
 
     def _answer(self) -> None:
         while self._questions:
@@ -159,12 +171,17 @@ class Clerk:
         try:
             event = write_down()
             self._unstored.append(event)
+            self._take_claim()
             self._journal = self._journal or Journal(self._journal_path)
             self._journal.append(event)
         except OSError as error:
             self._warn(f"the journal {self._journal_path} cannot be written ({error.strerror or error})")
         except Exception as error:
             self._warn(f"a record could not be written ({error!r})")
+
+    def _take_claim(self) -> None:
+        if self._claim is not None and not self._claim.held:
+            self._claim.take()
 
     def _apply(self) -> None:
         if not self._unstored:

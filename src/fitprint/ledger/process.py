@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
+
+# Enough to tell a run's machines apart, too few to find a name by trying.
+HOST_KEY_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,17 @@ def boot_id(proc_root: Path) -> str:
         return f"{boot}/{(proc_root / 'self' / 'ns' / 'pid').readlink()}"
     except OSError:
         return boot
+
+
+def host_key(proc_root: Path, salt: str) -> str:
+    """Tells the machines of one run apart without saying which they are: of use inside that run alone.
+
+    Args:
+        proc_root: Normally ``/proc``.
+        salt: The run, so that the keys of two runs cannot be compared.
+    """
+    machine = boot_id(proc_root).partition("/")[0] or platform.node()
+    return hashlib.sha256(f"{salt}/{machine}".encode()).hexdigest()[:HOST_KEY_DIGITS]
 
 
 def _start(proc_root: Path, pid: int) -> str:

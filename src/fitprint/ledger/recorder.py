@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from fitprint.clock import Clock
 from fitprint.footprint import EpochFootprint, Footprint
+from fitprint.ledger.claim import Claim
 from fitprint.ledger.clerk import Clerk, Errand
 from fitprint.ledger.process import this_process
 from fitprint.location import Location
@@ -40,21 +41,28 @@ class Recorder:
         self._clerk: Clerk | None = None
         self._run_id = ""
 
-    def open(self, run_id: str, run: Callable[[], Footprint]) -> None:
+    def open(
+        self, run_id: str, run: Callable[[], Footprint], *, claim: Claim | None = None, before: Footprint | None = None
+    ) -> None:
         """Begin the journal of a run; does nothing where it is open or switched off.
 
         Args:
             run_id: The run.
             run: Writes down its record as of now.
+            claim: Is taken if it is not yet, and let go of at the end.
+            before: The run up to the point from which it goes on.
         """
         if self._clerk is not None or (self._ledger is None and self._errand is None):
             return
         process = this_process(self._proc_root)
         self._run_id = run_id
-        self._clerk = Clerk(self._ledger, run_id, process, self._errand)
+        self._clerk = Clerk(self._ledger, run_id, process, self._errand, claim)
         self._clerk.start()
-        where = {"boot_id": process.boot_id, "pid": process.pid, "started": process.started}
-        self.emit("start", run, process=where)
+        where: dict[str, Any] = {"process": {"boot_id": process.boot_id, "pid": process.pid, "started": process.started}}
+        if before is not None:
+            parts = {"epochs": before.epochs, "blocks": before.blocks}
+            where["before"] = {name: [record.to_dict() for record in records] for name, records in parts.items()}
+        self.emit("start", run, **where)
 
     def emit(self, event: str, run: Callable[[], Footprint] | None = None, **fields: Any) -> None:
         """Hand an event over; it is written down later.

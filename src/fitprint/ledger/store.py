@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 from fitprint.config import resolve
 from fitprint.errors import LedgerError
 from fitprint.footprint import EpochFootprint, Footprint
+from fitprint.ledger.claim import SILENCE_S
 from fitprint.ledger.database import MEMORY, SqliteDatabase, open_database
 from fitprint.ledger.journal import journals, read_events
 from fitprint.ledger.process import Process, is_alive
@@ -21,8 +23,6 @@ from fitprint.ledger.schema import check_version, prepare
 from fitprint.location import Location, check_url
 from fitprint.notices import logger
 
-# A run on another machine that has not been heard of for so long counts as lost (it writes every 30 s).
-SILENCE_S = 120.0
 COLUMNS = ("project", "name", "kind", "status", "started_at", "duration_s", "energy_j", "co2e_g", "parent_run_id")
 
 
@@ -66,7 +66,22 @@ class Store:
             heard_at=self.database.heard_at(event["at"]),
             **{name: process.get(name) for name in ("boot_id", "pid", "started")},
         )
+        if "before" in event:
+            self._replace_epochs(event["run_id"], event["before"])
         self._progress(event)
+
+    def _replace_epochs(self, run_id: str, before: Mapping[str, Any]) -> None:
+        """A resumed run brings its epochs along: they may be of another ledger."""
+        self.database.execute("DELETE FROM epochs WHERE run_id = :run_id", run_id=run_id)
+        for block, name in enumerate(("epochs", "blocks")):
+            for position, record in enumerate(before[name]):
+                self.database.execute(
+                    "INSERT INTO epochs VALUES (:run_id, :block, :position, :record)",
+                    run_id=run_id,
+                    block=block,
+                    position=position,
+                    record=json.dumps(record),
+                )
 
     def _progress(self, event: Mapping[str, Any]) -> None:
         query = f"SELECT record FROM runs WHERE run_id = :run_id{self.database.locking}"
@@ -134,16 +149,24 @@ class Store:
             except (KeyError, TypeError, AttributeError, sqlite3.Error, LedgerError) as error:
                 logger().warning("journal %s: skipped an incomplete record (%r)", path, error)
 
-    def copy_from(self, path: Path) -> None:
-        """Take over what a ledger's file holds, without writing to it; only in memory."""
+    def copy_from(self, path: Path, run_id: str | None = None) -> None:
+        """Take over what a ledger's file holds, or one run of it, without writing to it; only in memory."""
         source, own = SqliteDatabase(path, create=False), self.database
         assert isinstance(own, SqliteDatabase)
         try:
             if check_version(source, path):
-                source.connection.backup(own.connection)
+                self._copy_run(source, run_id) if run_id else source.connection.backup(own.connection)
         finally:
             source.close()
         prepare(own, path)
+
+    def _copy_run(self, source: SqliteDatabase, run_id: str) -> None:
+        for table in ("runs", "epochs", "sensors"):
+            rows = source.connection.execute(f"SELECT * FROM {table} WHERE run_id = :run_id", {"run_id": run_id})
+            names = [column[0] for column in rows.description]
+            statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
+            for row in rows:
+                self.database.execute(statement, **dict(zip(names, row, strict=True)))
 
     def rows(self) -> list[dict[str, Any]]:
         """All runs, oldest first, as the database has them."""
@@ -222,12 +245,20 @@ class Ledger:
         Raises:
             LedgerError: If there is no such run.
         """
-        with closing(self.open()) as store:
+        found = self.find(run_id)
+        if found is None:
+            raise LedgerError(f"{self.place} has no run {run_id!r}. `fitprint runs` lists those it has.")
+        return found
+
+    def find(self, run_id: str) -> Footprint | None:
+        """The full record of one run; None if there is no such run."""
+        with closing(self.open(run_id)) as store:
             found, now = store.footprint(run_id), store.database.heard_at(time.time())
             rows = [self._with_status(row, now) for row in store.rows() if row["run_id"] == run_id]
         if found is None:
-            raise LedgerError(f"{self.place} has no run {run_id!r}. `fitprint runs` lists those it has.")
-        return replace(found, status=rows[0]["status"])
+            return None
+        status = rows[0]["status"]
+        return replace(_whole(found) if status == "lost" else found, status=status)
 
     def footprints(self) -> list[Footprint]:
         """The full records of all runs, oldest first."""
@@ -249,21 +280,33 @@ class Ledger:
         alive = is_alive(process, self._proc_root)
         return silent_s > SILENCE_S if alive is None else not alive
 
-    def open(self) -> Store:
-        """What the place holds. A file is copied into memory with what only the journals have: reading writes nothing."""
+    def open(self, run_id: str | None = None) -> Store:
+        """What the place holds. A file is copied into memory with what only the journals have: reading writes nothing.
+
+        Args:
+            run_id: This run alone.
+        """
         if self.place.path is None:
             return Store(self.place)
         store = Store(MEMORY)
-        paths = journals(self.place)
+        paths = [path for path in journals(self.place) if run_id in (None, path.parent.name)]
         if self.place.path.is_file():
             try:
-                store.copy_from(self.place.path)
+                store.copy_from(self.place.path, run_id)
             except sqlite3.Error as error:
                 if not paths:
                     raise LedgerError(f"{self.place} cannot be read as a ledger: {error}.") from error
                 logger().warning("%s cannot be read (%s); the journals beside it are read instead", self.place, error)
                 store = Store(MEMORY)
-        known = {row["run_id"] for row in store.rows()}
+        # What a killed process wrote last may be in its journal only.
+        known = {row["run_id"] for row in store.rows() if run_id is None or row["status"] != "running"}
         for path in (path for path in paths if path.parent.name not in known):
             store.apply_what_can_be(read_events(path), path)
         return store
+
+
+def _whole(lost: Footprint) -> Footprint:
+    """The record of a run that was killed inside an epoch: what the epoch had used by then lies outside of those that ended."""
+    if lost.energy_j is None:
+        return lost
+    return replace(lost, outside_epochs_j=math.fsum([lost.energy_j, *(-(epoch.energy_j or 0.0) for epoch in lost.epochs)]))

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fitprint.report.text import details, headline
+from fitprint.report.text import details, headline, segment_cells, several_segments
 from fitprint.units import format_co2e, format_duration, format_energy, significant
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def fragment(footprint: Footprint) -> str:
         [
             f"<p><strong>{html.escape(headline(footprint))}</strong></p>",
             _table(["", ""], details(footprint)),
+            _segments(footprint),
             _epochs("Epochs", footprint.epochs),
             _epochs("Blocks of steps", footprint.blocks),
             _sensors(footprint),
@@ -48,6 +49,15 @@ def fragment(footprint: Footprint) -> str:
             f"<p>Run {html.escape(footprint.run_id)}, started {html.escape(footprint.started_at)} (UTC).</p>",
         ]
     )
+
+
+def _segments(footprint: Footprint) -> str:
+    """Where and under what budgets a resumed run went on."""
+    rows = [segment_cells(segment) for segment in several_segments(footprint)]
+    if not rows:
+        return ""
+    head = [name for name, _ in rows[0]]
+    return "<h2>Segments</h2>" + _table(head, [[text for _, text in row] for row in rows], numbers=True)
 
 
 def _epochs(title: str, epochs: Sequence[EpochFootprint]) -> str:

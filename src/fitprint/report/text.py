@@ -36,7 +36,8 @@ def headline(footprint: Footprint) -> str:
 
 def summary(footprint: Footprint) -> str:
     """The headline and the lines that say how it came about."""
-    return "\n".join([headline(footprint), *(f"  {label:<10} {text}" for label, text in details(footprint))])
+    rows = details(footprint) + [("segment", _segment(row)) for row in several_segments(footprint)]
+    return "\n".join([headline(footprint), *(f"  {label:<10} {text}" for label, text in rows)])
 
 
 def details(footprint: Footprint) -> list[tuple[str, str]]:
@@ -53,6 +54,7 @@ def details(footprint: Footprint) -> list[tuple[str, str]]:
         *(("budget", _budget(row)) for row in footprint.budget),
         ("last part", str(last_stretch(footprint) or "")),
         ("stopped", str((footprint.stop_reason or {}).get("sentence", ""))),
+        ("forked", _forked(footprint)),
         ("that is", equivalent(footprint.co2e_g, footprint.energy_j or 0.0) if footprint.co2e_g else ""),
     ]
     rows += [("note", note) for note in footprint.notes if not note.startswith(FIRST_LINE)]
@@ -78,6 +80,45 @@ def parts_line(footprint: Footprint) -> str:
         return ""
     shares = f"{format_share(footprint.measured_fraction)} measured, {format_share(footprint.coverage)} of the time covered"
     return f"{', '.join(parts)}; {shares}"
+
+
+def several_segments(footprint: Footprint) -> tuple[Mapping[str, Any], ...]:
+    """The stretches of a run that was resumed; empty where there is only one."""
+    return footprint.segments if len(footprint.segments) > 1 else ()
+
+
+def segment_cells(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is said of a segment: heading and text."""
+    factors = ("intensity", "pue", "node_factor")
+    intensity, pue, node_factor = ("" if row.get(name) is None else significant(row[name]) for name in factors)
+    return [
+        ("host", str(row["host"])),
+        ("region", str(row["region"])),
+        ("started (UTC)", str(row["started_at"])[:19]),
+        ("time", format_duration(row["duration_s"])),
+        ("energy", format_energy(row["energy_j"])),
+        ("CO2e", format_co2e(row["co2e_g"])),
+        ("g CO2e/kWh", intensity),
+        ("PUE", pue),
+        ("node factor", node_factor),
+        ("budget", ", ".join(row.get("budget", ())) or "none"),
+    ]
+
+
+def _segment(row: Mapping[str, Any]) -> str:
+    cells = dict(segment_cells(row))
+    factors = f"{cells['g CO2e/kWh']} g CO2e/kWh, PUE {cells['PUE']}, node factor {cells['node factor']}, budget {cells['budget']}"
+    spent = f"{cells['energy']} in {cells['time']}, {cells['CO2e']} CO2e"
+    return f"{cells['host']} in {cells['region']} from {cells['started (UTC)']}: {spent}; {factors}"
+
+
+def _forked(footprint: Footprint) -> str:
+    """What the run began with; it is the other run's."""
+    spent = footprint.inherited
+    if footprint.forked_from is None or spent is None:
+        return ""
+    inherited = f"{format_energy(spent['energy_j'])} and {format_co2e(spent['co2e_g'])} CO2e in {spent['epochs']} epochs"
+    return f"from run {footprint.forked_from}, which had spent {inherited}: not counted here, but in the budget"
 
 
 def _without_node_factor(footprint: Footprint) -> str:
@@ -128,7 +169,7 @@ def _beside(footprint: Footprint) -> str:
 
 
 def _place(assumptions: Iterable[Mapping[str, Any]]) -> str:
-    rows = {row["name"]: row for row in assumptions}
+    rows = {row["name"]: row for row in reversed(list(assumptions))}  # of a resumed run, where it is now
     region, intensity = rows.get("region"), rows.get("intensity")
     if region is None or intensity is None:
         return ""
