@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 STATE_KEY = "fitprint.CarbonCallback"
 TEXT_TAG = "fitprint/run"
+# All callbacks of a Trainer get the same control: in this attribute the others find the one that measures.
+IN_CONTROL = "fitprint"
 # The Trainer's epoch is a fraction of steps: 2.9999999 is the third epoch's end.
 ROUNDING = 1e-6
 # The Trainer says sys.maxsize epochs where a dataset has no length and max_steps ends the run.
@@ -87,9 +89,9 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         self._log = log
         self._trainer: Trainer | None = None
         self._log_dir = ""
-        self._fitting = self._in_epoch = self._stopping = False
+        self.fitting = self._in_epoch = self._stopping = False
         self._phase = ""
-        self._over = False  # the epoch's training is, its evaluation is to come
+        self.over = False  # the epoch's training is, its evaluation is to come
         self._first_step = self._began_at = 0
 
     def attach(self, trainer: Trainer) -> Self:
@@ -109,19 +111,20 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
     # ---- start and end
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self._fitting, self._in_epoch, self._over, self._stopping, self._phase = True, False, False, False, ""
+        self.fitting, self._in_epoch, self.over, self._stopping, self._phase = True, False, False, False, ""
         self._warn_of_others(args)
+        setattr(control, IN_CONTROL, self)
         tracker = self.series.begin("fit", awaits_state=True)
         self.series.resume((state.stateful_callbacks or {}).get(STATE_KEY, {}).get("attributes", {}))
         tracker.check_start()
         if args.eval_on_start:
             self._enter("validate")
         self._write_text(state, tracker.run_text())
-        self._pass_on_stop(args, control)
+        self.pass_on_stop(args, control)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._end_epoch(args, state, control)
-        self._fitting = False
+        self.fitting = False
         ended = self.series.end()
         if ended is not None and ended.measuring:
             self._write_text(state, ended.run_text(at_once=True))
@@ -143,12 +146,12 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         steps = state.global_step - self._first_step
         if self.series.batch(steps):
             self._publish(state, self.series.look(steps))
-            self._pass_on_stop(args, control)
+            self.pass_on_stop(args, control)
         self._begin_work(state, control)
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The evaluation that comes now belongs to the epoch, which is closed after it; without one it is closed here."""
-        self._over = True
+        self.over = True
         if not control.should_evaluate:
             self._end_epoch(args, state, control)
         self._begin_work(state, control)
@@ -157,19 +160,19 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
         """The Trainer's own metrics: losses come after the end of their epoch, evaluations inside it."""
-        if self._fitting:
+        if self.fitting:
             self.series.tracker.annotate({name: value for name, value in (logs or {}).items() if name != "epoch"})
 
     def on_prediction_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """An evaluation that was not announced, such as one that another callback makes."""
-        if self._fitting and not self._phase:
+        if self.fitting and not self._phase:
             self._enter("validate")
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if not self._fitting:
+        if not self.fitting:
             return
         self._leave()
-        if self._over:
+        if self.over:
             self._end_epoch(args, state, control, evaluated=True)
         self._begin_work(state, control)
 
@@ -182,11 +185,11 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         """Close the open epoch, publish it, and pass a stop on, with the last evaluation and checkpoint."""
         if not self._in_epoch:
             return
-        self._in_epoch = self._over = False
+        self._in_epoch = self.over = False
         self.series.end_epoch(steps=state.global_step - self._began_at, stopping=control.should_training_stop)
         self._publish(state, self.series.tracker.scalars())
         self._write_text(state, self.series.tracker.run_text())
-        self._pass_on_stop(args, control, evaluated=evaluated)
+        self.pass_on_stop(args, control, evaluated=evaluated)
 
     def _begin_work(self, state: TrainerState, control: TrainerControl) -> None:
         """Evaluation comes first, then the checkpoint, which has to hold what was used by now."""
@@ -194,10 +197,10 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
             self._enter("validate")
         elif control.should_save:
             self._enter("checkpoint")
-        if self._fitting and (control.should_evaluate or control.should_save):
+        if self.fitting and (control.should_evaluate or control.should_save):
             state.stateful_callbacks[STATE_KEY] = {"args": {}, "attributes": self.series.state()}
 
-    def _pass_on_stop(self, args: TrainingArguments, control: TrainerControl, *, evaluated: bool = False) -> None:
+    def pass_on_stop(self, args: TrainingArguments, control: TrainerControl, *, evaluated: bool = False) -> None:
         """Stop, and as the Trainer does at its own last step: what is evaluated or saved now and then is so once more."""
         if self._stopping or not self.series.tracker.should_stop:
             return
