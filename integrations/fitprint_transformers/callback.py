@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 STATE_KEY = "fitprint.CarbonCallback"
 TEXT_TAG = "fitprint/run"
+# All callbacks of a Trainer get the same control: in this attribute the others find the one that measures.
+IN_CONTROL = "fitprint"
 # The Trainer's epoch is a fraction of steps: 2.9999999 is the third epoch's end.
 ROUNDING = 1e-6
 # The Trainer says sys.maxsize epochs where a dataset has no length and max_steps ends the run.
@@ -91,7 +93,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         self._log_dir = ""
         self.fitting = self._in_epoch = self._stopping = self._watched = False
         self._phase = ""
-        self._over = False  # the epoch's training is, its evaluation is to come
+        self.over = False  # the epoch's training is, its evaluation is to come
         self._first_step = self._began_at = 0
 
     def attach(self, trainer: Trainer) -> Self:
@@ -111,16 +113,17 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
     # ---- start and end
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self.fitting, self._in_epoch, self._over, self._stopping, self._phase = True, False, False, False, ""
+        self.fitting, self._in_epoch, self.over, self._stopping, self._phase = True, False, False, False, ""
         self._watched = False
         self._warn_of_others(args)
+        setattr(control, IN_CONTROL, self)
         tracker = self.series.begin("fit", awaits_state=True)
         self.series.resume((state.stateful_callbacks or {}).get(STATE_KEY, {}).get("attributes", {}))
         tracker.check_start()
         if args.eval_on_start:
             self._enter("validate")
         self._write_text(state, tracker.run_text())
-        self._pass_on_stop(args, control)
+        self.pass_on_stop(args, control)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._end_epoch(args, state, control)
@@ -149,12 +152,12 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         steps = state.global_step - self._first_step
         if self.series.batch(steps):
             self._publish(state, self.series.look(steps))
-            self._pass_on_stop(args, control)
+            self.pass_on_stop(args, control)
         self._begin_work(state, control)
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The evaluation that comes now belongs to the epoch, which is closed after it; without one it is closed here."""
-        self._over = True
+        self.over = True
         if not control.should_evaluate:
             self._end_epoch(args, state, control)
         self._begin_work(state, control)
@@ -175,7 +178,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         if not self.fitting:
             return
         self._leave()
-        if self._over:
+        if self.over:
             self._end_epoch(args, state, control, evaluated=True)
         self._begin_work(state, control)
 
@@ -188,11 +191,11 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         """Close the open epoch, publish it, and pass a stop on, with the last evaluation and checkpoint."""
         if not self._in_epoch:
             return
-        self._in_epoch = self._over = False
+        self._in_epoch = self.over = False
         self.series.end_epoch(steps=state.global_step - self._began_at, stopping=control.should_training_stop)
         self._publish(state, self.series.tracker.scalars())
         self._write_text(state, self.series.tracker.run_text())
-        self._pass_on_stop(args, control, evaluated=evaluated)
+        self.pass_on_stop(args, control, evaluated=evaluated)
 
     def _watch(self, args: TrainingArguments, model: Any) -> None:
         """In ``training_step`` are forward and backward of a batch; only the Trainer itself has it."""
@@ -213,7 +216,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         if self.fitting and (control.should_evaluate or control.should_save):
             state.stateful_callbacks[STATE_KEY] = {"args": {}, "attributes": self.series.state()}
 
-    def _pass_on_stop(self, args: TrainingArguments, control: TrainerControl, *, evaluated: bool = False) -> None:
+    def pass_on_stop(self, args: TrainingArguments, control: TrainerControl, *, evaluated: bool = False) -> None:
         """Stop, and as the Trainer does at its own last step: what is evaluated or saved now and then is so once more."""
         if self._stopping or not self.series.tracker.should_stop:
             return

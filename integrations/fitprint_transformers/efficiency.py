@@ -1,49 +1,47 @@
-"""Stops a Trainer when an evaluation's gain is no longer worth its carbon."""
+"""Stops a Hugging Face Trainer when an evaluation's gain is no longer worth its carbon."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import sys
 from typing import TYPE_CHECKING, Any
 
 from fitprint.efficiency import NO_CARBON_CALLBACK, Efficiency
 from fitprint.errors import ConfigError
-from fitprint_transformers.callback import ROUNDING, CarbonCallback
+from fitprint_transformers.callback import IN_CONTROL, ROUNDING, CarbonCallback
 from transformers import TrainerCallback
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
+PREFIX = "eval_"
+
 
 class EfficiencyStopping(TrainerCallback):  # type: ignore[misc]  # transformers is not followed by the type checker
-    """Stops when the best value of a metric gains less, over some evaluations, than their carbon is worth.
+    r"""Stops when the best value of a metric gains less, over some evaluations, than their carbon is worth.
 
-    Works beside EarlyStoppingCallback and in any order of the callbacks. The reason is in ``footprint.stop_reason``,
-    code ``efficiency``.
+    Needs a CarbonCallback beside it, before or after it, and works beside EarlyStoppingCallback. It judges at each
+    evaluation. The reason is in ``footprint.stop_reason``, code ``efficiency``. The state is in ``trainer_state.json``.
 
     Args:
-        monitor: Name of the metric as evaluations have it, such as ``eval_accuracy``.
-        carbon: The CarbonCallback of the same Trainer, which does not tell callbacks of each other.
+        monitor: Name of the metric as evaluations log it, ``eval_`` in front or not, such as ``eval_accuracy``.
         min_gain_per_g: Least gain a gram of CO2e, in the metric's unit: 0.001 is a tenth of a point of accuracy; or
         min_gain_per_wh: least gain a watt-hour at the sensors. One of the two.
         mode: ``max`` where a larger metric is better, ``min`` where a smaller one is, ``auto`` by its name.
-        patience: Values of the metric over which the gain is taken, from 1 up.
+        patience: Evaluations over which the gain is taken, from 1 up.
         smoothing: Weight of the past in the smoothed metric, from 0 (none) to below 1.
 
     Raises:
-        ConfigError: If an option makes no sense.
+        ConfigError: If an option makes no sense, or, as the first epoch begins, without a CarbonCallback.
 
     Example::
 
-        carbon = CarbonCallback()
-        stopping = EfficiencyStopping("eval_accuracy", carbon, min_gain_per_g=0.001)
-        trainer = Trainer(model, args, callbacks=[carbon, stopping], ...)
+        carbon = CarbonCallback().attach(trainer)
+        trainer.add_callback(EfficiencyStopping("eval_accuracy", min_gain_per_g=0.001))
     """
 
     def __init__(
         self,
         monitor: str,
-        carbon: CarbonCallback,
         *,
         min_gain_per_g: float | None = None,
         min_gain_per_wh: float | None = None,
@@ -51,12 +49,8 @@ class EfficiencyStopping(TrainerCallback):  # type: ignore[misc]  # transformers
         patience: int = 3,
         smoothing: float = 0.5,
     ) -> None:
-        super().__init__()
-        if not isinstance(carbon, CarbonCallback):
-            raise ConfigError(NO_CARBON_CALLBACK)
-        self.carbon = carbon
         self.rule = Efficiency(
-            monitor,
+            monitor if not isinstance(monitor, str) or not monitor or monitor.startswith(PREFIX) else PREFIX + monitor,
             min_gain_per_g=min_gain_per_g,
             min_gain_per_wh=min_gain_per_wh,
             mode=mode,
@@ -66,19 +60,51 @@ class EfficiencyStopping(TrainerCallback):  # type: ignore[misc]  # transformers
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.rule.begin()
+        kept = (state.stateful_callbacks or {}).get(self._state_key, {}).get("attributes")
+        if kept:
+            self.rule.resume(kept)
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """By now a CarbonCallback that comes later has begun, too."""
+        _carbon(control)
 
     def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        metrics: Mapping[str, Any] | None = None,
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
     ) -> None:
-        if not self.carbon.fitting:
+        """Every rank passes here, and all stop if one of them has to."""
+        carbon = getattr(control, IN_CONTROL, None)
+        if carbon is None or not carbon.fitting:
             return
-        tracker = self.carbon.series.tracker
-        epoch = max(0, math.ceil((state.epoch or 0.0) - ROUNDING) - 1)
-        if self.rule.observe(epoch, metrics or {}, tracker.spent):
+        tracker = carbon.series.tracker
+        stop = self.rule.observe(int((state.epoch or 0.0) - ROUNDING), metrics or {}, tracker.spent)
+        state.stateful_callbacks[self._state_key] = {"args": {}, "attributes": self.rule.state()}
+        if _of_any_rank(args, stop):
             tracker.stop(self.rule.decision())
-            control.should_training_stop = True
+            if not carbon.over:  # else it comes behind this one, and passes it on itself once its epoch is closed
+                carbon.pass_on_stop(args, control, evaluated=True)
+
+    @property
+    def _state_key(self) -> str:
+        return f"fitprint.EfficiencyStopping[{self.rule.monitor}]"
+
+
+def _carbon(control: TrainerControl) -> CarbonCallback:
+    """The callback that measures.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    carbon = getattr(control, IN_CONTROL, None)
+    if not isinstance(carbon, CarbonCallback):
+        raise ConfigError(NO_CARBON_CALLBACK)
+    return carbon
+
+
+def _of_any_rank(args: TrainingArguments, stop: bool) -> bool:
+    """Whether any rank has to stop: a lone stop would leave the others waiting."""
+    torch = sys.modules.get("torch")
+    if args.world_size == 1 or torch is None or not torch.distributed.is_initialized():
+        return stop
+    flag = torch.tensor(int(stop), device=args.device)
+    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+    return bool(flag.item())

@@ -89,7 +89,7 @@ def test_the_figure_tells_the_front_by_shape_as_well_as_by_colour(sweep, tmp_pat
         (["--mode", "most"], 2, "mode"),
         (["--figure", "x.bmp"], 2, ".svg, .png, .pdf"),
         (["--figure", "no/such/x.png"], 1, "cannot write"),
-        (["--ledger", "elsewhere.db"], 1, "elsewhere.db. Name another file with --ledger."),
+        (["--ledger", "elsewhere.db"], 1, "elsewhere.db. Name another file"),
     ],
 )
 def test_what_cannot_be_done_is_said(sweep, capsys, arguments, status, word):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -141,3 +144,54 @@ def test_two_of_them_watch_two_metrics(carbon, learner, trainer):
     lax = EfficiencyStopping("val_loss", min_gain_per_wh=1e-9, patience=40)
     trainer(callback, lax, stopping(), max_epochs=50).fit(learner())
     assert len(callback.footprint.epochs) == 5
+
+
+RANKS = """
+import json, sys
+from functools import partial
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
+from fitprint import Tracker
+from fitprint.sensors.probe import Surroundings
+from fitprint.series import Series
+from fitprint.testing import FakeClock, ScriptedCounter
+from fitprint_lightning import CarbonCallback, EfficiencyStopping
+
+CURVE = [0.5, 0.7, 0.8, 0.82, 0.825, 0.99]
+
+class Rig(Callback):
+    "Rank 0 draws 100 W, rank 1 next to nothing: alone it would go on."
+    def setup(self, trainer, pl_module, stage):
+        self.clock = FakeClock()
+        gpu = ScriptedCounter(self.clock, watts=100.0 if trainer.global_rank == 0 else 0.001)
+        self.carbon = trainer.callbacks[1]
+        make = partial(Tracker, counters=[gpu], around=Surroundings(clock=self.clock, environ={}))
+        self.carbon.series = Series(self.carbon.series.config, make)
+    def on_train_batch_start(self, *_):
+        self.clock.advance(1.0)
+    def on_fit_end(self, trainer, pl_module):
+        footprint = self.carbon.footprint
+        record = {"epochs": len(footprint.epochs), "code": (footprint.stop_reason or {}).get("code")}
+        open(f"rank-{trainer.global_rank}.json", "w").write(json.dumps(record))
+
+class Learner(BoringModel):
+    def on_validation_epoch_end(self):
+        if not self.trainer.sanity_checking:
+            self.log("val_acc", CURVE[min(self.current_epoch, 5)], sync_dist=True)
+
+if __name__ == "__main__":
+    stopping = EfficiencyStopping("val_acc", min_gain_per_wh=0.1, patience=1, smoothing=0.0)
+    callbacks = [Rig(), CarbonCallback(ledger="off", region="FR"), stopping]
+    Trainer(
+        max_epochs=9, callbacks=callbacks, accelerator="cpu", devices=2, strategy="ddp_spawn", limit_train_batches=5,
+        limit_val_batches=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+    ).fit(Learner())
+"""
+
+
+@pytest.mark.timeout(180)
+def test_all_ranks_stop_together_though_each_counts_its_own(tmp_path):
+    (tmp_path / "ranks.py").write_text(RANKS)
+    subprocess.run([sys.executable, "ranks.py"], cwd=tmp_path, check=True, timeout=170, capture_output=True)
+    records = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+    assert records == [{"epochs": 5, "code": "efficiency"}] * 2

@@ -27,7 +27,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("compare", help="runs by what they reached and what they emitted, with the Pareto front")
     parser.add_argument("runs", nargs="*", metavar="RUN", help="ids, as `fitprint runs` lists them; all runs by default")
     parser.add_argument("--project", metavar="NAME", help="only runs of this project")
-    parser.add_argument("--ledger", action="append", metavar="FILE", help="file or URL, fitprint.db by default; may be repeated")
+    parser.add_argument(
+        "--ledger", action="append", metavar="FILE", help="file or URL, fitprint.db here by default; may be repeated"
+    )
     parser.add_argument("--metric", metavar="NAME", help="what to compare by; a held-out score or loss by default")
     parser.add_argument("--mode", default="auto", metavar="MODE", help="max or min: which is better; by its name by default")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw them, too: .svg, .png or .pdf")
