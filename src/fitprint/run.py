@@ -31,6 +31,7 @@ from fitprint.provenance import Provenance, git_commit
 from fitprint.records import Records, Stretch
 from fitprint.report.text import FIRST_LINE, headline
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
+from fitprint.sensors.company import overlap_of
 from fitprint.sensors.fence import wait_for_accelerators
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
@@ -79,7 +80,8 @@ class Run:
         self._records = Records(settings, kind, sensors, factors, started_at, beside, parent_run_id, provenance=made_from)
         self._account = Account(kind if kind in PHASES else "other")
         self._blocks = Blocks(settings.block, self._account)
-        self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick)
+        overlap = overlap_of(lambda: self.run_id, parent_run_id, sensors.devices, around)
+        self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick, overlap=overlap, devices=sensors.devices)
         self._timeline = Timeline()
         self._grid = Grid.of(factors, self._timeline)
         self._recorder = Recorder(settings.ledger, settings.proc_root, self._clock, self._grid.errand if self._grid else None)

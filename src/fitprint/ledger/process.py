@@ -1,59 +1,6 @@
-"""Which process a run belongs to, without naming the host or the user."""
+"""What was moved to ``fitprint.process``, under its former name."""
 
-from __future__ import annotations
-
-import os
-from dataclasses import dataclass
-from pathlib import Path
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process as it can be recognised later.
-
-    Attributes:
-        boot_id: Identity of the machine's last boot, or empty.
-        pid: Process id.
-        started: The process's start in clock ticks since boot, so that a reused pid is noticed.
-    """
-
-    boot_id: str
-    pid: int
-    started: str
-
-    @property
-    def label(self) -> str:
-        """``<host>-<pid>`` for file names; the host is the boot id's beginning, never its name."""
-        return f"{self.boot_id[:8] or 'host'}-{self.pid}"
-
-
-def this_process(proc_root: Path) -> Process:
-    """Describe the process that asks."""
-    return Process(boot_id(proc_root), os.getpid(), _start(proc_root, os.getpid()))
-
-
-def is_alive(process: Process, proc_root: Path) -> bool | None:
-    """Whether it still runs; None where it cannot be asked: on another boot or machine, or without /proc."""
-    if not process.boot_id or process.boot_id != boot_id(proc_root):
-        return None
-    return (proc_root / str(process.pid)).exists() and _start(proc_root, process.pid) == process.started
-
-
-def boot_id(proc_root: Path) -> str:
-    """Identity of this boot and process namespace: elsewhere a process id means another process, or none."""
-    try:
-        boot = (proc_root / "sys" / "kernel" / "random" / "boot_id").read_text().strip()
-    except OSError:
-        return ""
-    try:
-        return f"{boot}/{(proc_root / 'self' / 'ns' / 'pid').readlink()}"
-    except OSError:
-        return boot
-
-
-def _start(proc_root: Path, pid: int) -> str:
-    try:
-        # The name in parentheses may hold spaces; the start time is the 20th field after it.
-        return (proc_root / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
+from fitprint.process import Process as Process
+from fitprint.process import boot_id as boot_id
+from fitprint.process import is_alive as is_alive
+from fitprint.process import this_process as this_process

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from fitprint.clock import Clock
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.ledger.clerk import Clerk, Errand
-from fitprint.ledger.process import this_process
 from fitprint.location import Location
+from fitprint.process import this_process
 
 T = TypeVar("T")
 

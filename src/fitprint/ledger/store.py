@@ -16,10 +16,10 @@ from fitprint.errors import LedgerError
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.ledger.database import MEMORY, SqliteDatabase, open_database
 from fitprint.ledger.journal import journals, read_events
-from fitprint.ledger.process import Process, is_alive
 from fitprint.ledger.schema import check_version, prepare
 from fitprint.location import Location, check_url
 from fitprint.notices import logger
+from fitprint.process import Process, is_alive
 
 # A run on another machine that has not been heard of for so long counts as lost (it writes every 30 s).
 SILENCE_S = 120.0

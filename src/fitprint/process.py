@@ -1,0 +1,79 @@
+"""Which process a run belongs to, without naming the host or the user."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process as it can be recognised later.
+
+    Attributes:
+        boot_id: Identity of the machine's last boot, or empty.
+        pid: Process id.
+        started: The process's start in clock ticks since boot, so that a reused pid is noticed.
+    """
+
+    boot_id: str
+    pid: int
+    started: str
+
+    @property
+    def label(self) -> str:
+        """``<host>-<pid>`` for file names; the host is the boot id's beginning, never its name."""
+        return f"{self.boot_id[:8] or 'host'}-{self.pid}"
+
+
+def this_process(proc_root: Path) -> Process:
+    """Describe the process that asks."""
+    return Process(boot_id(proc_root), os.getpid(), start_of(proc_root, os.getpid()))
+
+
+def is_alive(process: Process, proc_root: Path) -> bool | None:
+    """Whether it still runs; None where it cannot be asked: on another boot or machine, or without /proc."""
+    if not process.boot_id or process.boot_id != boot_id(proc_root):
+        return None
+    return (proc_root / str(process.pid)).exists() and start_of(proc_root, process.pid) == process.started
+
+
+def boot_id(proc_root: Path) -> str:
+    """Identity of this boot and process namespace: elsewhere a process id means another process, or none."""
+    try:
+        boot = (proc_root / "sys" / "kernel" / "random" / "boot_id").read_text().strip()
+    except OSError:
+        return ""
+    try:
+        return f"{boot}/{(proc_root / 'self' / 'ns' / 'pid').readlink()}"
+    except OSError:
+        return boot
+
+
+def start_of(proc_root: Path, pid: int) -> str:
+    """When a process started, in clock ticks since boot; empty where there is none, or it cannot be asked."""
+    try:
+        # The name in parentheses may hold spaces; the start time is the 20th field after it.
+        return (proc_root / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def ancestors(proc_root: Path, pid: int) -> tuple[int, ...]:
+    """The processes that a process descends from, its parent first."""
+    above: list[int] = []
+    while pid > 1 and pid not in above[:-1]:
+        try:
+            pid = int((proc_root / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            break
+        above.append(pid)
+    return tuple(above)
+
+
+def machine_id(proc_root: Path) -> str:
+    """A name for this machine's boot that says nothing of it, the same in all its containers; empty if unknown."""
+    boot = boot_id(proc_root).partition("/")[0]
+    return hashlib.sha256(boot.encode()).hexdigest()[:12] if boot else ""
