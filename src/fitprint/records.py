@@ -22,6 +22,10 @@ from fitprint.sensors.counter import NODE
 from fitprint.sensors.probe import Sensors
 from fitprint.work import Facts
 
+OVERLAPPED = (
+    "other runs overlapped on this machine: processor and memory are divided by CPU time (evenly within a process), boards evenly"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -40,6 +44,7 @@ class Stretch:
         work: What it has trained on or predicted, and with what.
         grid: Intensity of its time; None where it is a constant.
         grid_notes: What was decided about times without a figure.
+        readings: Its devices' counts over time, likewise.
     """
 
     run_id: str
@@ -54,6 +59,7 @@ class Stretch:
     work: Facts = field(default_factory=Facts)
     grid: Mean | None = None
     grid_notes: tuple[str, ...] = ()
+    readings: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +182,7 @@ class Records:
             energy_high_j=self._known(energy.high_j),
             outside_epochs_j=self._known((energy - stretch.in_epochs).joules),
             gross_energy_j=energy.gross_j,
-            above_idle_j=energy.above(self.idle) if self.idle is not None else None,
+            above_idle_j=energy.above(self.idle) if self.idle is not None and not energy.overlapped else None,
             node_energy_j=energy.node_j,
             facility_energy_kwh=self._known(factors.facility_kwh(energy)),
             co2e_g=self._known(grams.central),
@@ -191,8 +197,9 @@ class Records:
             phases={phase: booked.joules for phase, booked in stretch.phases.items()},
             sensors=self._sensor_rows(energy),
             assumptions=tuple(row.to_dict() for row in self._assumptions(energy, stretch.grid) + stretch.work.assumptions),
-            notes=self.notes + stretch.grid_notes + stretch.work.notes,
+            notes=self.notes + stretch.grid_notes + stretch.work.notes + ((OVERLAPPED,) if energy.overlapped else ()),
             energy_series=stretch.energy_series,
+            readings=(stretch.readings,) if stretch.readings else (),
             **stretch.work.fields(),
             **self.beside.fields(energy),
         )

@@ -27,7 +27,9 @@ from fitprint.ledger.store import Ledger
 from fitprint.meter import Meter
 from fitprint.notices import logger
 from fitprint.pace import Pace, Schedule
+from fitprint.process import machine_id
 from fitprint.provenance import Provenance, git_commit
+from fitprint.readings import Readings
 from fitprint.records import Records, Stretch
 from fitprint.report.text import FIRST_LINE, headline
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
@@ -99,6 +101,7 @@ class Run:
         # Written into states, so that one that this very run has produced is not counted twice.
         self._token = os.urandom(8).hex()
         self._text_ns: int | None = None
+        self._readings = Readings(machine_id(around.proc_root), sensors.devices, self._clock)
         self._series_written_ns = 0
 
     # ---- start and end
@@ -113,6 +116,7 @@ class Run:
         self._booked_s = self._timeline.end_s
         if self._grid is not None and self._grid.errand is not None:
             self._open_record()
+        self._readings.mark(self._last.time_ns, Energy())
         if self._records.kind == "fit":
             logger().info(defaults(self._records.factors))
             for note in self._records.notes:
@@ -470,6 +474,7 @@ class Run:
             self._last = now
             self._timeline.mark(self._time.at(now.time_ns), self._energy_j)
             self._booked_s = self._timeline.end_s
+            self._readings.mark(now.time_ns, self._account.run.energy)
         finally:
             self._cutting = False
 
@@ -510,6 +515,7 @@ class Run:
             self.work.facts(),
             self._grid.over.so_far(self._booked_s if unbooked is None else self._timeline.end_s) if self._grid else None,
             self._grid.over.notes() if self._grid and series else (),
+            self._readings.to_dict() if series else None,
         )
 
     def _after_epoch(self, record: EpochFootprint) -> None:

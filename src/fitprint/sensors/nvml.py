@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,10 +59,11 @@ def probe(
     )
     if not visible.indices and not visible.unlisted:
         return [_nothing_visible(count, len(boards), environ)]
-    findings = [
-        _shared(_counted(boards[i], clock), part_share(boards[i], parts) or process_share(boards[i], clock, proc_root, runs))
-        for i, parts in ((i, visible.parts.get(i, ())) for i in visible.indices)
-    ]
+
+    def share(board: Board, parts: Sequence[str]) -> tuple[Share | None, str]:
+        return part_share(board, parts) or process_share(board, clock, proc_root, runs) or (None, "")
+
+    findings = [_shared(_counted(boards[i], clock), boards[i], visible.parts.get(i, ()), share) for i in visible.indices]
     findings += [_unlisted(gpu, clock) for gpu in visible.unlisted]
     return [*findings, Found((), notes=(visible.note,))] if visible.note else findings
 
@@ -145,10 +146,12 @@ def _unlisted(gpu: Opened, clock: Clock) -> Finding:
     return modelled or Absent(f"{SOURCE}, {gpu.name}", reason, "nvidia-smi -L", uncounted=gpu.name)
 
 
-def _shared(finding: Finding, shared: tuple[Share | None, str] | None) -> Finding:
+def _shared(
+    finding: Finding, board: Board, parts: Sequence[str], ask: Callable[[Board, Sequence[str]], tuple[Share | None, str]]
+) -> Finding:
     """A finding with the share of the board that is ours, where it is not all."""
     if isinstance(finding, Absent):
         return finding
-    share, note = shared or (None, "")
+    share, note = ask(board, parts)
     shares = {counter.sensor.id: share for counter in finding.counters} if share else {}
     return replace(finding, shares=shares, notes=(*finding.notes, note) if note else finding.notes)

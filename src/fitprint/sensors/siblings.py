@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import zlib
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -11,12 +12,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from fitprint.clock import NS_PER_S
 from fitprint.notices import logger
 from fitprint.process import boot_id, start_of
 
 MOST_BYTES = 4096
 # Looks are a second apart; the one that is settled lies up to two back.
 MOST_SAMPLES = 6
+# It may be written at just that moment.
+LOOKS_AT_A_SEAT = 5
+YOUNG_NS = NS_PER_S // 10
 _NO_FOLLOWING = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -107,11 +112,12 @@ class Registry:
     def write(self, name: str, seat: Seat) -> None:
         """Take a place, or say something new on it; a machine without a place for it has no overlaps to tell."""
         text = json.dumps({**asdict(seat), "devices": sorted(seat.devices)}, separators=(",", ":"))
-        data = f"{digest(text)} {text}\n".encode()
+        # Always as long, in one write: who reads meanwhile finds the old, the new, or a mixture that its digest gives away.
+        data = f"{digest(text)} {text}".ljust(MOST_BYTES).encode()
         for _ in range(2):
             try:
                 self._open_folder()
-                file = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOWING, 0o644)
+                file = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | _NO_FOLLOWING, 0o644)
             except FileNotFoundError:  # the last of others has just taken the folder away
                 continue
             except OSError:
@@ -134,11 +140,13 @@ class Registry:
     def changed(self) -> bool:
         """Whether anybody has come or gone since the last time; one look at the folder."""
         try:
-            now = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - half as long as Path's
+            now_ns = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - half as long as Path's
         except OSError:
-            now = None
-        seen, self._seen = self._seen, now
-        return now != seen
+            now_ns = 0
+        changed = now_ns != self._seen
+        # Two changes within a tick of the kernel's clock have one date: a young one is looked at again.
+        self._seen = now_ns if time.time_ns() - now_ns > YOUNG_NS else None
+        return changed
 
     def others(self, name: str) -> dict[str, Seat]:
         """The seats of all other runs, those that have ended lately included; one whose process is gone is told as ended."""
@@ -151,17 +159,20 @@ class Registry:
         return self._last
 
     def _read(self, name: str) -> Seat | None:
-        """A seat that is being written just now is as it was."""
+        """A seat that cannot be read just now is as it was."""
+        path = self._folder / name
         try:
-            file = os.open(self._folder / name, os.O_RDONLY | _NO_FOLLOWING)
-            try:
-                data = os.read(file, MOST_BYTES)
-            finally:
-                os.close(file)
-            check, _, text = data.decode().partition(" ")
-            return _seat(json.loads(text)) if check == digest(text.rstrip("\n")) else self._last.get(name)
-        except (OSError, ValueError, TypeError, KeyError):
-            return self._last.get(name) if (self._folder / name).exists() else None
+            file = os.open(path, os.O_RDONLY | _NO_FOLLOWING)
+        except OSError:
+            return None
+        try:
+            texts = (os.pread(file, MOST_BYTES, 0).decode(errors="replace") for _ in range(LOOKS_AT_A_SEAT))
+            whole = next(text[9:].rstrip() for text in texts if text[:8] == digest(text[9:].rstrip()))
+            return _seat(json.loads(whole))
+        except (OSError, ValueError, TypeError, KeyError, StopIteration):
+            return self._last.get(name)
+        finally:
+            os.close(file)
 
     def _buried(self, name: str, seat: Seat) -> Seat:
         """A process that was killed took no leave: it ended when it was heard of last."""
