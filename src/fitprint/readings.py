@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from fitprint.clock import NS_PER_S, Clock
 from fitprint.energy import Energy
-from fitprint.sensors.counter import COUNTED, Sensor
+from fitprint.sensors.counter import COUNTED, NODE, Sensor
 from fitprint.sensors.divided import Device
 from fitprint.sensors.siblings import digest
 
 CAPACITY = 100
-_ROWS = (":overlap:gross", ":overlap", ":share")
+_SUFFIXES = (":overlap:gross", ":overlap", ":share")
+
+Row = list[tuple[int, float]]
 
 
 class Readings:
@@ -58,35 +60,48 @@ class Readings:
         """Plain types; None where nothing was counted or the machine cannot be told from others."""
         if not self._machine or not self._marks:
             return None
-        sensors = self._marks[-1][1].sensors
-        devices = {name: self._device(name) for name in dict.fromkeys(plain(s) for s in sensors if s.role in COUNTED)}
-        if not devices:
+        rows = _rows(self._marks[-1][1].sensors)
+        if not rows:
             return None
         return {
             "machine": self._machine,
             "boot_s": [round(time_ns / NS_PER_S, 3) for time_ns, _ in self._marks],
-            "devices": {self._key(name): {"id": name, **series} for name, series in devices.items()},
+            "devices": {self._key(name): {"id": name, **self._series(*of)} for name, of in rows.items()},
         }
 
     def _key(self, name: str) -> str:
         device = self._devices.get(name)
         return device.key if device is not None else digest(f" {name}")
 
-    def _device(self, name: str) -> dict[str, list[float]]:
+    def _series(self, whole: Row, own: Row) -> dict[str, list[float]]:
         """All that the device counted, and what of it is the run's where that is less."""
-        whole_j = [_joules(energy, name, ("counted", "gross")) for _, energy in self._marks]
-        own_j = [_joules(energy, name, COUNTED) for _, energy in self._marks]
+        whole_j, own_j = ([_joules(energy, row) for _, energy in self._marks] for row in (whole, own))
         return {"whole_j": whole_j} if own_j == whole_j else {"whole_j": whole_j, "own_j": own_j}
+
+
+def _rows(sensors: Sequence[Sensor]) -> dict[str, tuple[Row, Row]]:
+    """By device, where in a reading all of it stands, and what of it is the run's, with the unit of each."""
+    rows: dict[str, tuple[Row, Row]] = {}
+    for place, sensor in enumerate(sensors):
+        if sensor.role == NODE:
+            continue
+        whole, own = rows.setdefault(plain(sensor), ([], []))
+        if sensor.role in ("counted", "gross"):
+            whole.append((place, sensor.unit_j))
+        if sensor.role in COUNTED:
+            own.append((place, sensor.unit_j))
+    return rows
 
 
 def plain(sensor: Sensor) -> str:
     """The id of the device that a sensor's row is about."""
     name = sensor.id
-    for row in _ROWS:
-        name = name.removesuffix(row)
+    for suffix in _SUFFIXES:
+        name = name.removesuffix(suffix)
     return name
 
 
-def _joules(energy: Energy, name: str, roles: tuple[str, ...]) -> float:
-    pairs = zip(energy.sensors, energy.counts, strict=True)
-    return round(sum(count * s.unit_j for s, count in pairs if s.role in roles and plain(s) == name), 3)
+def _joules(energy: Energy, row: Row) -> float:
+    """Earlier readings lack the rows that came later."""
+    counts = energy.counts
+    return round(sum(counts[place] * unit_j for place, unit_j in row if place < len(counts)), 3)

@@ -129,6 +129,7 @@ class Overlap:
     def leave(self) -> None:
         """Say that the run has ended; whoever is still there clears its place."""
         now_ns = self._clock.monotonic_ns()
+        self._others = self._met(now_ns) if self._others else {}
         if any(seat.until_ns is None for seat in self._others.values()):
             self._count(now_ns)
             self._own = replace(self._own, until_ns=now_ns)
