@@ -10,7 +10,6 @@ from fitprint.clock import NS_PER_S, Clock
 from fitprint.energy import Energy
 from fitprint.sensors.counter import COUNTED, NODE, Sensor
 from fitprint.sensors.divided import Device
-from fitprint.sensors.siblings import digest
 
 CAPACITY = 100
 _SUFFIXES = (":overlap:gross", ":overlap", ":share")
@@ -26,7 +25,7 @@ class Readings:
 
     Args:
         machine: The machine's boot (``process.machine_id``).
-        devices: By sensor id, what runs of the machine divide.
+        devices: By sensor id, what runs of the machine divide; counters that somebody brought along are known to nobody else.
         clock: Tells the time asleep.
         capacity: Largest number of moments.
     """
@@ -60,18 +59,14 @@ class Readings:
         """Plain types; None where nothing was counted or the machine cannot be told from others."""
         if not self._machine or not self._marks:
             return None
-        rows = _rows(self._marks[-1][1].sensors)
+        rows = {name: of for name, of in _rows(self._marks[-1][1].sensors).items() if name in self._devices}
         if not rows:
             return None
         return {
             "machine": self._machine,
             "boot_s": [round(time_ns / NS_PER_S, 3) for time_ns, _ in self._marks],
-            "devices": {self._key(name): {"id": name, **self._series(*of)} for name, of in rows.items()},
+            "devices": {self._devices[name].key: {"id": name, **self._series(*of)} for name, of in rows.items()},
         }
-
-    def _key(self, name: str) -> str:
-        device = self._devices.get(name)
-        return device.key if device is not None else digest(f" {name}")
 
     def _series(self, whole: Row, own: Row) -> dict[str, list[float]]:
         """All that the device counted, and what of it is the run's where that is less."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from fitprint.footprint import Footprint
@@ -88,30 +88,43 @@ def union(footprints: Iterable[Footprint]) -> Union:
     inside = {name for name in every if _is_inside(every[name], every)}
     unknown = sorted(name for name in every if every[name].energy_j is None and name not in inside)
     chosen = [every[name] for name in sorted(every) if name not in inside and every[name].energy_j is not None]
-    twice = _twice(chosen)
-    kept = {run.run_id: _kept(run, twice.get(run.run_id, 0.0)) for run in chosen}
+    kept = shared_out(chosen)
 
     def total(name: str) -> float | None:
-        known = [getattr(run, name) * kept[run.run_id] for run in chosen if getattr(run, name) is not None]
+        known = [getattr(run, name) for run in kept if getattr(run, name) is not None]
         return math.fsum(known) if known else None
 
     return Union(
         **{name: total(name) for name in _SUMMED},
-        twice_j=math.fsum(twice.values()),
-        runs=tuple(
-            Counted(run.run_id, (run.energy_j or 0.0) * kept[run.run_id], _part(run.co2e_g, kept[run.run_id])) for run in chosen
-        ),
+        twice_j=twice_j(chosen, kept),
+        runs=tuple(Counted(run.run_id, run.energy_j or 0.0, run.co2e_g) for run in kept),
         inside=tuple(sorted(inside)),
         unknown=tuple(unknown),
         unchecked=tuple(run.run_id for run in chosen if not run.readings),
     )
 
 
+def shared_out(runs: Sequence[Footprint]) -> tuple[Footprint, ...]:
+    """The runs, each without the joules and grams that others were charged as well; so that they can be added up.
+
+    Args:
+        runs: Different ones, none inside another.
+    """
+    twice = _twice(runs)
+    return tuple(_scaled(run, _kept(run, twice[run.run_id])) if run.run_id in twice else run for run in runs)
+
+
+def twice_j(runs: Iterable[Footprint], kept: Iterable[Footprint]) -> float:
+    """Joules that more than one of the runs had been charged, and that ``shared_out`` has left out."""
+    return math.fsum(run.energy_j or 0.0 for run in runs) - math.fsum(run.energy_j or 0.0 for run in kept)
+
+
 _SUMMED = ("energy_j", "energy_low_j", "energy_high_j", "facility_energy_kwh", "co2e_g", "co2e_low_g", "co2e_high_g")
 
 
-def _part(value: float | None, kept: float) -> float | None:
-    return None if value is None else value * kept
+def _scaled(run: Footprint, kept: float) -> Footprint:
+    known = {name: value for name in _SUMMED if (value := getattr(run, name)) is not None}
+    return replace(run, **{name: value * kept for name, value in known.items()})
 
 
 def _kept(run: Footprint, twice_j: float) -> float:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fitprint import Config, Footprint, Ledger, Tracker
+from fitprint.project import project_total
 from fitprint.sensors.probe import Surroundings
-from fitprint.testing import FakeClock, ScriptedCounter
+from fitprint.testing import FakeClock, FakePowercap
 from fitprint.union import union
 
 WATTS = 100.0
@@ -124,25 +125,34 @@ def test_a_union_never_shrinks_when_runs_are_added(spans, cut):
     assert union(runs).energy_j >= union(runs[:cut]).energy_j - 1e-6
 
 
-def test_what_the_ledger_keeps_is_enough_to_count_runs_of_one_board_once(tmp_path):
-    clock = FakeClock()
-    around = Surroundings(clock=clock, environ={})
+def test_what_the_ledger_keeps_is_enough_to_count_runs_of_one_package_once(tmp_path):
+    clock, powercap = FakeClock(), FakePowercap(tmp_path / "sys")
+    powercap.add_zone("intel-rapl:0", "package-0")
+    config = Config(region="FR", project="sweep", ledger=str(tmp_path / "f.db"), parts=["cpu"], attribute="all")
 
-    def tracker() -> Tracker:
-        """Counters of its own, which the runs cannot divide: as in two containers."""
-        gpu = ScriptedCounter(clock, watts=360.0)
-        return Tracker(counters=[gpu], around=around, config=Config(region="FR", project="sweep", ledger=str(tmp_path / "f.db")))
+    def tracker(container: str) -> Tracker:
+        """Runs that cannot see each other."""
+        (tmp_path / container / "shm").mkdir(parents=True)
+        around = Surroundings(sys_root=tmp_path / "sys", dev_root=tmp_path / container, clock=clock, environ={})
+        return Tracker(around=around, config=config)
 
-    first = tracker().start()
+    def go(seconds: float) -> None:
+        clock.advance(seconds)
+        powercap.write("intel-rapl:0", round((clock.monotonic_ns() / 1e9 - 1000) * 360e6))
+
+    first = tracker("a").start()
     for _ in first.epochs(range(5)):
-        clock.advance(10.0)
-    second = tracker().start()
-    clock.advance(50.0)
+        go(10.0)
+    second = tracker("b").start()
+    go(50.0)
     first.close()
-    clock.advance(50.0)
+    go(50.0)
     second.close()
     ledger = Ledger(tmp_path / "f.db")
     total = union(ledger.footprint(row["run_id"]) for row in ledger.runs())
     assert total.energy_j == pytest.approx(150 * 360.0, rel=0.01)
     assert total.twice_j == pytest.approx(50 * 360.0, rel=0.05)
     assert total.unchecked == ()
+    of_project = project_total("sweep", ledger=str(tmp_path / "f.db"))
+    assert of_project.energy_j == pytest.approx(total.energy_j)
+    assert any("are counted once" in note for note in of_project.notes)
