@@ -171,7 +171,7 @@ class Meter:
         now_ns = self._clock.monotonic_ns()
         fresh = self._woke_up(now_ns) or fresh
         overlap = self._overlap
-        told = overlap is not None and now_ns >= overlap.due_ns and overlap.look(now_ns, self._latest_ns(now_ns))
+        told = overlap is not None and now_ns >= overlap.due_ns and self._look(overlap, now_ns)
         for total in self._totals:
             if total.slow:
                 continue
@@ -182,8 +182,13 @@ class Meter:
         totals = self._totals
         return Snapshot(now_ns, tuple([t.total for t in totals]), tuple([t.observed_ns for t in totals]), self._sensors)
 
-    def _latest_ns(self, now_ns: int) -> int:
-        return self._latest.time_ns if self._latest is not None else now_ns
+    def _look(self, overlap: Overlap, now_ns: int) -> bool:
+        """Look for runs beside this one; whatever they left there costs no reading."""
+        try:
+            return overlap.look(now_ns, self._latest.time_ns if self._latest is not None else now_ns)
+        except Exception:
+            logger().debug("the runs beside this one could not be looked at", exc_info=True)
+            return False
 
     def _settle(self, overlap: Overlap) -> None:
         """Divide by what the runs beside this one have told; the first that comes brings rows of its own."""

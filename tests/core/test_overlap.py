@@ -287,6 +287,15 @@ def test_without_a_place_that_can_be_written_a_run_is_measured_all_the_same(host
         (host.folder.parent.parent).chmod(0o700)
 
 
+def test_a_memory_that_is_full_costs_the_others_their_view_and_the_run_nothing(host, monkeypatch):
+    a, b = host.start(1), host.start(2)
+    host.go(10, p1=1, p2=1)
+    monkeypatch.setattr("fitprint.sensors.siblings.os.write", lambda file, data: (_ for _ in ()).throw(OSError(28, "full")))
+    host.go(10, p1=1, p2=1)
+    assert a.energy.joules + b.energy.joules > 19 * 200
+    assert a.energy.coverage == pytest.approx(1.0)
+
+
 def test_the_last_who_leaves_leaves_nothing_behind(host):
     a, b = host.start(1), host.start(2)
     host.go(10, p1=1, p2=1)

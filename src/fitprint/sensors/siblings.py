@@ -118,16 +118,17 @@ class Registry:
             try:
                 self._open_folder()
                 file = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | _NO_FOLLOWING, 0o644)
+                try:
+                    os.fchmod(file, 0o644)  # other users read it, whatever the umask
+                    os.write(file, data)
+                finally:
+                    os.close(file)
+                return
             except FileNotFoundError:  # the last of others has just taken the folder away
                 continue
             except OSError:
                 logger().debug("no place among the runs of this machine", exc_info=True)
                 return
-            try:
-                os.write(file, data)
-            finally:
-                os.close(file)
-            return
 
     def _open_folder(self) -> None:
         """Anybody may take a place, and nobody another's (the sticky bit)."""
