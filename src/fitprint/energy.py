@@ -63,8 +63,9 @@ class Energy:
         """The same energy with the missing ones of ``sensors`` added at zero."""
         if sensors is self.sensors:
             return self
-        if not self.sensors:  # the very tuple, so that later sums are of the same sensors
-            return Energy(sensors, (0,) * len(sensors), (0,) * len(sensors), self.duration_ns)
+        if sensors[: len(self.sensors)] == self.sensors:  # the very tuple, so that later sums are of the same sensors
+            zeros = (0,) * (len(sensors) - len(self.sensors))
+            return Energy(sensors, self.counts + zeros, self.observed_ns + zeros, self.duration_ns)
         known = {sensor.id for sensor in self.sensors}
         new = tuple(sensor for sensor in sensors if sensor.id not in known)
         zeros = (0,) * len(new)
@@ -91,6 +92,11 @@ class Energy:
     def by_sensor(self) -> dict[str, float]:
         """Joules per sensor id, those shown beside the run included."""
         return self._grouped(get_args(Role), lambda sensor: sensor.id)
+
+    @property
+    def overlapped(self) -> bool:
+        """Whether devices were divided with other runs."""
+        return any(sensor.role == "overlap" for sensor in self.sensors)
 
     @property
     def gross_j(self) -> float | None:
@@ -131,7 +137,8 @@ class Energy:
     @property
     def coverage(self) -> float | None:
         """Observed time over the window's, of the counted sensor with the least; None without sensors or time."""
-        observed = [ns for ns, s in zip(self.observed_ns, self.sensors, strict=True) if s.role in COUNTED]
+        own = ("counted", "share")
+        observed = [ns for ns, s in zip(self.observed_ns, self.sensors, strict=True) if s.role in own]
         if not observed or self.duration_ns <= 0:
             return None
         least_ns = max(0, min(observed))

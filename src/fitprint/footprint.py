@@ -134,6 +134,7 @@ class Footprint:
     assumptions: tuple[Mapping[str, Any], ...] = ()
     budget: tuple[Mapping[str, Any], ...] = ()
     energy_series: Mapping[str, Any] | None = None
+    readings: tuple[Mapping[str, Any], ...] = ()
     parameters: int | None = None
     samples: int | None = None
     flops: float | None = None
@@ -181,8 +182,8 @@ class Footprint:
         return None if each_j is None or self.co2e_g is None or not self.energy_j else 1000 * each_j * self.co2e_g / self.energy_j
 
     def to_dict(self, *, epochs: bool = True) -> dict[str, Any]:
-        """Plain types only; ``epochs=False`` leaves the per-epoch records and the series over time out."""
-        data = _fields(self, () if epochs else ("epochs", "blocks", "energy_series"))
+        """Plain types only; ``epochs=False`` leaves the per-epoch records and what is kept over time out."""
+        data = _fields(self, () if epochs else ("epochs", "blocks", "energy_series", "readings"))
         return {**data, **{name: getattr(self, name) for name in DERIVED}, **self.extra}
 
     def to_json(self, *, epochs: bool = True) -> str:
@@ -195,7 +196,7 @@ class Footprint:
         values = {key: value for key, value in data.items() if key in known}
         for key in ("epochs", "blocks"):
             values[key] = tuple(EpochFootprint.from_dict(row) for row in values.get(key) or ())
-        for key in ("sensors", "segments", "assumptions", "budget", "tags", "notes"):
+        for key in ("sensors", "segments", "assumptions", "budget", "tags", "notes", "readings"):
             values[key] = tuple(values.get(key) or ())
         extra = {key: value for key, value in data.items() if key not in known and key not in DERIVED}
         return cls(**values, extra=extra)
@@ -249,6 +250,7 @@ def continued(before: Footprint, now: Footprint) -> Footprint:
         seed=before.seed if now.seed is None else now.seed,
         git_commit=now.git_commit or before.git_commit,
         energy_series=_joined(before.energy_series, now.energy_series),
+        readings=before.readings + now.readings,
         assumptions=now.assumptions + tuple(row for row in before.assumptions if row not in now.assumptions),
         tags=tuple(dict.fromkeys(before.tags + now.tags)),
         notes=tuple(dict.fromkeys(before.notes + now.notes)),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -12,7 +13,11 @@ from fitprint.clock import NS_PER_S, Clock, SystemClock
 from fitprint.energy import Energy
 from fitprint.notices import logger
 from fitprint.sensors.counter import COUNTED, Counter, Sensor, Unwrapped
+from fitprint.sensors.divided import Device, Divided, Stretch, divided
+from fitprint.sensors.overlap import LOOK_S, Overlap
 from fitprint.sensors.share import Attributed, Shared
+
+Total = Unwrapped | Attributed | Divided | Stretch
 
 LONGEST_PERIOD_S = 30.0
 GAUGE_PERIOD_S = 1.0
@@ -33,11 +38,13 @@ class Snapshot:
         time_ns: Monotonic nanoseconds at which the reading began.
         counts: Totals since the meter's start in native units, one per sensor.
         observed_ns: Observed time since the meter's start, one per sensor.
+        sensors: The sensors; a later snapshot may have more behind them.
     """
 
     time_ns: int
     counts: tuple[int, ...]
     observed_ns: tuple[int, ...]
+    sensors: tuple[Sensor, ...] = ()
 
 
 class Meter:
@@ -50,6 +57,8 @@ class Meter:
         counters: What to read; of a Shared one, both the whole and this job's share are.
         clock: Time source.
         on_tick: Called by the keeper after each of its readings.
+        overlap: The runs beside this one, with which devices are divided.
+        devices: By sensor id, what is divided.
 
     Example:
         >>> from fitprint.testing import FakeClock, ScriptedCounter
@@ -62,10 +71,18 @@ class Meter:
     """
 
     def __init__(
-        self, counters: Sequence[Counter | Shared], *, clock: Clock | None = None, on_tick: Callable[[], None] | None = None
+        self,
+        counters: Sequence[Counter | Shared],
+        *,
+        clock: Clock | None = None,
+        on_tick: Callable[[], None] | None = None,
+        overlap: Overlap | None = None,
+        devices: Mapping[str, Device] | None = None,
     ) -> None:
-        self._totals = [total for counter in counters for total in _totals(counter)]
-        self._counters = [total.counter for total in self._totals if isinstance(total, Unwrapped)]
+        totals = [total for counter in counters for total in _totals(counter)]
+        self._counters = [total.counter for total in totals if isinstance(total, Unwrapped)]
+        self._totals: list[Total] = [*divided(totals, devices or {})]
+        self._overlap = overlap
         self._sensors = tuple(total.sensor for total in self._totals)
         self._clock = clock or SystemClock()
         self._on_tick = on_tick
@@ -111,6 +128,8 @@ class Meter:
             raise RuntimeError("A closed Meter cannot be started again; create a new one.")
         self._pid = os.getpid()
         self._asleep_ns = self._clock.asleep_ns()
+        if self._overlap is not None:
+            self._overlap.join()
         first = self.snapshot()
         self._keeper = threading.Thread(target=self._keep, name="fitprint-keeper", daemon=True)
         self._keeper.start()
@@ -145,18 +164,38 @@ class Meter:
     def _without_reading(self) -> Snapshot:
         """Another thread hangs in a driver: time goes on, what was counted meanwhile comes with the next reading."""
         self._stuck = True
-        latest = self._latest or Snapshot(0, (0,) * len(self._sensors), (0,) * len(self._sensors))
+        latest = self._latest or Snapshot(0, (0,) * len(self._sensors), (0,) * len(self._sensors), self._sensors)
         return replace(latest, time_ns=self._clock.monotonic_ns())
 
     def _read(self, *, fresh: bool) -> Snapshot:
         now_ns = self._clock.monotonic_ns()
         fresh = self._woke_up(now_ns) or fresh
+        overlap = self._overlap
+        told = overlap is not None and now_ns >= overlap.due_ns and self._look(overlap, now_ns)
         for total in self._totals:
             if total.slow:
                 continue
             if fresh or now_ns - total.read_ns >= total.min_interval_s * NS_PER_S:
                 total.read(self._clock)
-        return Snapshot(now_ns, tuple([t.total for t in self._totals]), tuple([t.observed_ns for t in self._totals]))
+        if overlap is not None and told:
+            self._settle(overlap)
+        totals = self._totals
+        return Snapshot(now_ns, tuple([t.total for t in totals]), tuple([t.observed_ns for t in totals]), self._sensors)
+
+    def _look(self, overlap: Overlap, now_ns: int) -> bool:
+        """Look for runs beside this one; whatever they left there costs no reading."""
+        try:
+            return overlap.look(now_ns, self._latest.time_ns if self._latest is not None else now_ns)
+        except Exception:
+            logger().debug("the runs beside this one could not be looked at", exc_info=True)
+            return False
+
+    def _settle(self, overlap: Overlap) -> None:
+        """Divide by what the runs beside this one have told; the first that comes brings rows of its own."""
+        new = [row for total in self._totals if isinstance(total, Divided) for row in total.settle(overlap)]
+        if new:
+            self._totals = [*self._totals, *new]
+            self._sensors = tuple(total.sensor for total in self._totals)
 
     def _read_slow(self) -> None:
         """What boundaries cannot wait for; without the lock, since nobody else reads it."""
@@ -176,10 +215,11 @@ class Meter:
 
     def between(self, before: Snapshot, after: Snapshot) -> Energy:
         """The energy from one snapshot to a later one."""
+        new = (0,) * (len(after.counts) - len(before.counts))
         return Energy(
-            self.sensors,
-            tuple([b - a for a, b in zip(before.counts, after.counts, strict=True)]),
-            tuple([b - a for a, b in zip(before.observed_ns, after.observed_ns, strict=True)]),
+            after.sensors,
+            tuple([b - a for a, b in zip(before.counts + new, after.counts, strict=True)]),
+            tuple([b - a for a, b in zip(before.observed_ns + new, after.observed_ns, strict=True)]),
             after.time_ns - before.time_ns,
         )
 
@@ -198,13 +238,19 @@ class Meter:
         if self._stop.is_set() or self._pid not in (NOT_STARTED, os.getpid()):
             return
         self._stop.set()
-        if self._keeper is not None and self._keeper is not threading.current_thread():
-            self._keeper.join(timeout=LAST_TICK_S)
-            if self._keeper.is_alive():  # who hangs in a driver keeps its handles
-                return
-        if self._lock.acquire(timeout=PATIENCE_S):
+        hangs = self._keeper_hangs()
+        if self._overlap is not None and self._pid != NOT_STARTED:
+            self._overlap.leave()
+        if not hangs and self._lock.acquire(timeout=PATIENCE_S):
             self._give_back()
             self._lock.release()
+
+    def _keeper_hangs(self) -> bool:
+        """Whether the keeper cannot end, because it is in a driver; then it keeps its handles."""
+        if self._keeper is None or self._keeper is threading.current_thread():
+            return False
+        self._keeper.join(timeout=LAST_TICK_S)
+        return self._keeper.is_alive()
 
     def _give_back(self) -> None:
         for counter in self._counters:
@@ -214,14 +260,27 @@ class Meter:
                 logger().debug("%s could not be closed", counter.sensor.id, exc_info=True)
 
     def _keep(self) -> None:
-        while not self._stop.wait(self.period_s):
+        read_s = time.monotonic()
+        while not self._stop.wait(self._pause_s(read_s)):
             try:
+                if self._overlap is not None and self._overlap.news():
+                    self._overlap.due_ns = 0
+                    self.snapshot(fresh=False)
+                if time.monotonic() - read_s < self.period_s:
+                    continue
+                read_s = time.monotonic()
                 self._read_slow()
                 self.snapshot(fresh=False)
                 if self._on_tick is not None:
                     self._on_tick()
             except BaseException:  # a keeper that dies would lose wraps; a bad tick only loses a tick
                 logger().debug("keeper tick failed", exc_info=True)
+
+    def _pause_s(self, read_s: float) -> float:
+        """Until the next reading; all runs of a machine look around at the same moments, at every full second."""
+        now_s = time.monotonic()
+        left_s = max(0.0, read_s + self.period_s - now_s)
+        return left_s if self._overlap is None else min(left_s, LOOK_S - now_s % LOOK_S)
 
     def __enter__(self) -> Self:
         self.start()

@@ -18,13 +18,18 @@ from fitprint.ledger.selection import Ledgers, recorded
 from fitprint.metrics import chosen_mode
 from fitprint.report.text import FIRST_LINE
 from fitprint.sensitivity import Sensitivity, sensitivities
+from fitprint.union import shared_out, twice_j
+from fitprint.units import format_energy
 
+# Less than this is what runs settle late, and the rounding of their readings.
+LEAST_TWICE_J = 1.0
 ENDED_WELL = ("completed", "stopped")
 
 
 @dataclass(frozen=True)
 class ProjectTotal:
-    """The sum of a project's runs. A nested run is counted inside its parent, a forked one beside the first.
+    """The sum of a project's runs. A nested run is counted inside its parent, a forked one beside the first, and what
+    several runs saw of one device at one time is counted once.
 
     The ends of the intervals are added up: runs share their factors (place, PUE, node factor), so that their
     errors do not average out. Unknown is None, never 0.
@@ -96,8 +101,10 @@ def project_total(
     """
     everything = recorded(ledger, project=project)
     inside = _nested(everything)
-    runs = [run for run in everything if run.run_id not in inside]
-    last = _final(everything, final)
+    charged = [run for run in everything if run.run_id not in inside]
+    runs = shared_out(charged)
+    counted = {run.run_id: run for run in runs}
+    last = _final([counted.get(run.run_id, run) for run in everything], final)
     total_g = _sum(run.co2e_g for run in runs)
     name = metric or telling_metric(everything)
     return ProjectTotal(
@@ -117,7 +124,7 @@ def project_total(
         final_share=last.co2e_g / total_g if last and last.co2e_g is not None and total_g else None,
         metric=name,
         sensitivity=sensitivities(everything, name, chosen_mode(mode, name)) if name else (),
-        notes=_notes(runs),
+        notes=_notes(runs, twice_j(charged, runs)),
     )
 
 
@@ -160,7 +167,7 @@ def _ended_at(run: Footprint) -> str:
     return iso_utc(datetime.fromisoformat(run.started_at).timestamp() + run.duration_s) if run.started_at else ""
 
 
-def _notes(runs: Sequence[Footprint]) -> tuple[str, ...]:
+def _notes(runs: Sequence[Footprint], twice: float) -> tuple[str, ...]:
     """What is not counted, or only modelled, comes first."""
     dark = sum(run.energy_j is None for run in runs)
     notes = [f"NOT COUNTED: {dark} of the {len(runs)} runs, of which nothing was measured or modelled"] if dark else []
@@ -169,6 +176,8 @@ def _notes(runs: Sequence[Footprint]) -> tuple[str, ...]:
     open_ones = sum(run.status == "running" for run in runs)
     if open_ones:
         notes.append(f"{open_ones} still running: counted as far as they are recorded")
+    if twice >= LEAST_TWICE_J:
+        notes.append(f"{format_energy(twice)} that runs which overlapped on one machine had both been charged are counted once")
     notes.append("the ends of the interval are added up, for the runs share their factors: errors do not average out")
     return tuple(notes)
 

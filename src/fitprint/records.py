@@ -17,11 +17,15 @@ from fitprint.clock import NS_PER_S
 from fitprint.config import Settings
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint, continued
-from fitprint.ledger.process import host_key
+from fitprint.process import host_key
 from fitprint.provenance import Provenance
 from fitprint.sensors.counter import NODE
 from fitprint.sensors.probe import Sensors
 from fitprint.work import Facts
+
+OVERLAPPED = (
+    "other runs overlapped on this machine: processor and memory are divided by CPU time (evenly within a process), boards evenly"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Stretch:
         grid_notes: What was decided about times without a figure.
         forked_from: The run from whose checkpoint this one began, or None.
         inherited: What that run had spent by then; counts against budgets and is in no sum.
+        readings: Its devices' counts over time, likewise.
     """
 
     run_id: str
@@ -59,6 +64,7 @@ class Stretch:
     grid_notes: tuple[str, ...] = ()
     forked_from: str | None = None
     inherited: Mapping[str, Any] | None = None
+    readings: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,7 @@ class Records:
             energy_high_j=self._known(energy.high_j),
             outside_epochs_j=self._known((energy - stretch.in_epochs).joules),
             gross_energy_j=energy.gross_j,
-            above_idle_j=energy.above(self.idle) if self.idle is not None else None,
+            above_idle_j=energy.above(self.idle) if self.idle is not None and not energy.overlapped else None,
             node_energy_j=energy.node_j,
             facility_energy_kwh=self._known(factors.facility_kwh(energy)),
             co2e_g=self._known(grams.central),
@@ -200,8 +206,9 @@ class Records:
             phases={phase: booked.joules for phase, booked in stretch.phases.items()},
             sensors=self._sensor_rows(energy),
             assumptions=tuple(row.to_dict() for row in self._assumptions(energy, stretch.grid) + stretch.work.assumptions),
-            notes=self.notes + stretch.grid_notes + stretch.work.notes,
+            notes=self.notes + stretch.grid_notes + stretch.work.notes + ((OVERLAPPED,) if energy.overlapped else ()),
             energy_series=stretch.energy_series,
+            readings=(stretch.readings,) if stretch.readings else (),
             **stretch.work.fields(),
             **self.beside.fields(energy),
         )

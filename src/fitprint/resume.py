@@ -14,10 +14,10 @@ from fitprint.clock import Clock, iso_utc
 from fitprint.config import Settings, check_run_id
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
 from fitprint.ledger.claim import SILENCE_S, Claim, Job
-from fitprint.ledger.process import this_process
 from fitprint.ledger.store import Ledger
 from fitprint.location import Location
 from fitprint.notices import logger
+from fitprint.process import this_process
 from fitprint.sensors.probe import Surroundings
 from fitprint.units import format_co2e, format_energy
 

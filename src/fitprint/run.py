@@ -24,11 +24,14 @@ from fitprint.ledger.recorder import Recorder
 from fitprint.meter import Meter
 from fitprint.notices import logger
 from fitprint.pace import Pace, Schedule
+from fitprint.process import machine_id
 from fitprint.provenance import Provenance, git_commit
+from fitprint.readings import Readings
 from fitprint.records import Records, Stretch
 from fitprint.report.text import FIRST_LINE, headline
 from fitprint.resume import Identity
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
+from fitprint.sensors.company import overlap_of
 from fitprint.sensors.fence import wait_for_accelerators
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
@@ -75,7 +78,8 @@ class Run:
         self._records = Records(settings, kind, sensors, factors, started_at, beside, parent_run_id, provenance=made_from)
         self._account = Account(kind if kind in PHASES else "other")
         self._blocks = Blocks(settings.block, self._account)
-        self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick)
+        overlap = overlap_of(lambda: self.run_id, parent_run_id, sensors.devices, around)
+        self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick, overlap=overlap, devices=sensors.devices)
         self._timeline = Timeline()
         self._grid = Grid.of(factors, self._timeline)
         self._recorder = Recorder(settings.ledger, settings.proc_root, self._clock, self._grid.errand if self._grid else None)
@@ -90,6 +94,7 @@ class Run:
         self._awaits_state = awaits_state
         self._cutting = False
         self._text_ns: int | None = None
+        self._readings = Readings(machine_id(around.proc_root), sensors.devices, self._clock)
         self._series_written_ns = 0
 
     # ---- start and end
@@ -105,6 +110,7 @@ class Run:
         self._settle()
         if self._grid is not None and self._grid.errand is not None:
             self._open_record()
+        self._readings.mark(self._last.time_ns, Energy())
         if self._records.kind == "fit":
             logger().info(defaults(self._records.factors))
             for note in self._records.notes:
@@ -458,6 +464,7 @@ class Run:
             self._last = now
             self._timeline.mark(self._time.at(now.time_ns), self._energy_j)
             self._booked_s = self._timeline.end_s
+            self._readings.mark(now.time_ns, self._account.run.energy)
         finally:
             self._cutting = False
 
@@ -500,6 +507,7 @@ class Run:
             self._grid.over.notes() if self._grid and series else (),
             self._identity.forked_from,
             self._identity.inherited,
+            self._readings.to_dict() if series else None,
         )
 
     def _after_epoch(self, record: EpochFootprint) -> None:

@@ -17,16 +17,16 @@ INTEGRATIONS = SOURCE.parent.parent / "integrations"
 # From the ground up; a module may import from its own storey and those above it in this list only
 # where they are the same entry.
 FLOORS = [
-    {"errors", "clock", "assumption", "notices", "data"},
+    {"errors", "clock", "assumption", "notices", "data", "process"},
     {"units", "location"},
     {"metrics", "noise"},
     {"timeline", "provenance", "operations"},
     {"sensors"},
     {"energy"},
-    {"meter", "account", "flops"},
+    {"meter", "account", "flops", "readings"},
     {"carbon"},
     {"report", "footprint", "gains", "drift"},
-    {"hardware"},
+    {"hardware", "union"},
     {"pace", "work"},
     {"blocks", "forecast"},
     {"sentences"},

@@ -16,8 +16,8 @@ import pytest
 from fitprint import FitprintError, Ledger, Tracker
 from fitprint.ledger.clerk import Clerk
 from fitprint.ledger.journal import Journal, journals, read_events
-from fitprint.ledger.process import Process
 from fitprint.ledger.store import Store
+from fitprint.process import Process
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
 

@@ -6,13 +6,13 @@ import time
 from dataclasses import replace
 
 import pytest
-from web_service import Answer, WebService, only_this_machine
 
 from fitprint.carbon import metadata
 from fitprint.carbon.cloud_hints import FIRMWARE
 from fitprint.carbon.clouds import find_cloud
 from fitprint.carbon.metadata import ask_region
 from fitprint.carbon.place import find_place
+from web_service import Answer, WebService, only_this_machine
 
 AWS_TOKEN, AWS_REGION = "/latest/api/token", "/latest/meta-data/placement/region"
 AZURE = "/metadata/instance/compute/location"

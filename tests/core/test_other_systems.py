@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitprint.ledger.process import Process, is_alive, this_process
+from fitprint.process import Process, is_alive, this_process
 from fitprint.sensors.finding import Found
 from fitprint.sensors.machine import Machine, busy_clock, job_clock, machine_clock, own_clock, read_machine
 from fitprint.sensors.macos import MacOS

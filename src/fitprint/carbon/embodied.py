@@ -118,12 +118,18 @@ def reserved(energy: Energy) -> list[tuple[str, float]]:
     """The accelerators of a run by their sensors' words, each with the share of it that the run had."""
     joules = energy.by_sensor
     boards = [sensor for sensor in energy.sensors if sensor.part == "gpu"]
-    whole = [(sensor.source, 1.0) for sensor in boards if sensor.role == "counted"]
+    whole = [(sensor.source, _had(sensor.id, joules)) for sensor in boards if sensor.role == "counted"]
     for sensor in boards:
         gross_j = joules.get(sensor.id.removesuffix(":share"), 0.0)
         if sensor.role == "share" and gross_j > 0:
             whole.append((sensor.source, min(1.0, joules[sensor.id] / gross_j)))
     return whole
+
+
+def _had(board: str, joules: Mapping[str, float]) -> float:
+    """All of a board while no other run overlapped on it, and the part of it that was the run's while others did."""
+    alone_j, own_j, gross_j = (joules.get(board + row, 0.0) for row in ("", ":overlap", ":overlap:gross"))
+    return min(1.0, (alone_j + own_j) / (alone_j + gross_j)) if gross_j > 0 else 1.0
 
 
 def embodied(

@@ -68,7 +68,7 @@ class Wall:
         left_out = [part for part in FED if part not in sums.parts and part not in self.covered]
         if self.hidden_boards:
             return "it also feeds boards that are not counted"
-        if "share" in sums.roles:
+        if sums.roles & {"share", "overlap"}:
             return "only a share of what it feeds is counted"
         if left_out:
             return f"it also feeds what is not counted ({', '.join(left_out)})"
@@ -127,7 +127,8 @@ def _sums(energy: Energy) -> _Sums:
         joules, role = count * sensor.unit_j, sensor.role
         if role == "gross":
             continue
-        sums.least_ns = min(sums.least_ns, observed_ns)
+        if role != "overlap":
+            sums.least_ns = min(sums.least_ns, observed_ns)
         power_w = joules / observed_ns if observed_ns > 0 else 0.0
         if role == "node":
             sums.meters.append((sensor, power_w))

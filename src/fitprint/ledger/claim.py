@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fitprint.ledger.process import Process, host_key, is_alive
+from fitprint.process import Process, host_key, is_alive
 
 # A run on another machine that has not been heard of for so long counts as lost (it writes every 30 s).
 SILENCE_S = 120.0

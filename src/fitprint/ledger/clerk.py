@@ -15,10 +15,10 @@ from fitprint.errors import LedgerError
 from fitprint.ledger.claim import Claim
 from fitprint.ledger.fork import FORKS
 from fitprint.ledger.journal import Journal
-from fitprint.ledger.process import Process
 from fitprint.ledger.store import Store
 from fitprint.location import Location
 from fitprint.notices import logger
+from fitprint.process import Process
 
 T = TypeVar("T")
 

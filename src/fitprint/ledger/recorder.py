@@ -11,8 +11,8 @@ from fitprint.clock import Clock
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.ledger.claim import Claim
 from fitprint.ledger.clerk import Clerk, Errand
-from fitprint.ledger.process import this_process
 from fitprint.location import Location
+from fitprint.process import this_process
 
 T = TypeVar("T")
 
@@ -80,7 +80,8 @@ class Recorder:
 
         def written() -> dict[str, Any]:
             now = run() if run else None
-            record = {**now.to_dict(epochs=False), "energy_series": now.energy_series} if now else {}
+            over_time = {"energy_series": now.energy_series, "readings": list(now.readings) or None} if now else {}
+            record = {**now.to_dict(epochs=False), **over_time} if now else {}
             changing = {key: value for key, value in record.items() if key not in static and value is not None}
             return {**head, **({"epoch": epoch.to_dict()} if epoch else {}), **({"run": changing} if run else {})}
 

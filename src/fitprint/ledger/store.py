@@ -18,10 +18,10 @@ from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.ledger.claim import SILENCE_S
 from fitprint.ledger.database import MEMORY, SqliteDatabase, open_database
 from fitprint.ledger.journal import journals, read_events
-from fitprint.ledger.process import Process, is_alive
 from fitprint.ledger.schema import check_version, prepare
 from fitprint.location import Location, check_url
 from fitprint.notices import logger
+from fitprint.process import Process, is_alive
 
 COLUMNS = ("project", "name", "kind", "status", "started_at", "duration_s", "energy_j", "co2e_g", "parent_run_id")
 

@@ -1,4 +1,4 @@
-"""Which counters this job shares with others, and by what its share goes."""
+"""Which counters this job shares with others, by what its share goes, and what its runs divide among themselves."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fitprint.clock import Clock
-from fitprint.sensors.counter import HOST_PARTS, Counter
+from fitprint.sensors.counter import HOST_PARTS, NODE, Counter
+from fitprint.sensors.divided import Device
 from fitprint.sensors.machine import Machine, job_clock, machine_clock
 from fitprint.sensors.modelled import idle_over_dynamic
+from fitprint.sensors.nvml_share import PartOfBoard
 from fitprint.sensors.share import CpuShare, Shared
+from fitprint.sensors.siblings import digest
 
 
 def shared(
@@ -73,3 +76,30 @@ def memory_share(machine: Machine) -> float:
     if machine.memory_limit_gb is None or machine.memory_gb <= 0:
         return machine.owned_share
     return min(1.0, machine.memory_limit_gb / machine.memory_gb)
+
+
+def devices(counters: Sequence[Counter | Shared], machine: Machine, job: str) -> dict[str, Device]:
+    """What is divided with runs that overlap, by sensor id: whole devices with all of the machine, shares with those of the job.
+
+    Args:
+        counters: What is read.
+        machine: The machine and this job's part of it.
+        job: The job's name among those of the machine.
+    """
+    found: dict[str, Device] = {}
+    for counter in counters:
+        sensor = counter.counter.sensor if isinstance(counter, Shared) else counter.sensor
+        if sensor.part != NODE:
+            found[sensor.id] = Device.of(sensor, digest(f"{_owner(counter, machine, job)} {sensor.id}"))
+    return found
+
+
+def _owner(counter: Counter | Shared, machine: Machine, job: str) -> str:
+    """Whose it is as a whole: the machine's, the job's of which the share is, or its MIG devices'."""
+    if isinstance(counter, Shared):
+        if isinstance(counter.share, PartOfBoard):
+            return " ".join(counter.share.parts)
+        return job if counter.counter.sensor.part in HOST_PARTS else ""
+    sensor = counter.sensor
+    partly = sensor.method == "modelled" and sensor.part in HOST_PARTS and machine.cpu_limit is not None
+    return job if partly else ""

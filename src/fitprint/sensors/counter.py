@@ -10,9 +10,10 @@ from fitprint.errors import SensorError
 
 Method = Literal["counter", "integrated", "modelled"]
 # What becomes of the joules: counted in the run, counted as this job's share of a device whose gross
-# is shown beside it, or the whole machine's power, which contains parts and is shown beside them too.
-Role = Literal["counted", "share", "gross", "node"]
-COUNTED: tuple[Role, ...] = ("counted", "share")
+# is shown beside it, counted as this run's part while other runs overlapped (that time is in another sensor's),
+# or the whole machine's power, which contains parts and is shown beside them too.
+Role = Literal["counted", "share", "overlap", "gross", "node"]
+COUNTED: tuple[Role, ...] = ("counted", "share", "overlap")
 
 UJ_IN_J = 1e-6
 
@@ -47,7 +48,7 @@ class Sensor:
         high: Relative half-width of the 95 % interval above the value.
         source: Where readings come from, for people.
         tick_s: How often the counter is brought up to date: what a window's ends may be off by.
-        role: ``counted`` or ``share`` of a device, which are in the run; ``gross`` or ``node``, shown beside it.
+        role: ``counted``, ``share`` or ``overlap`` of a device, which are in the run; ``gross`` or ``node``, shown beside it.
         at_wall: The figures contain the rest of the machine already: no node factor applies.
         bias: Sensors that name the same bias err together; of those that name none, the modelled ones do.
     """

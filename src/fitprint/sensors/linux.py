@@ -70,14 +70,28 @@ def job_clock(sys_root: Path, proc_root: Path, environ: Mapping[str, str]) -> Ca
         OSError: If neither can be read.
         ValueError: If what is read is not what the kernel writes.
     """
+    read, _ = _cgroup_clock(sys_root, proc_root, environ)
+    return read or ProcessTree(proc_root)
+
+
+def job_name(sys_root: Path, proc_root: Path, environ: Mapping[str, str]) -> str:
+    """What tells the job whose time ``job_clock`` reads from others of this machine: its cgroup, else this process."""
+    read, job = _cgroup_clock(sys_root, proc_root, environ)
+    return str(job) if read else f"process {os.getpid()}"
+
+
+def _cgroup_clock(
+    sys_root: Path, proc_root: Path, environ: Mapping[str, str]
+) -> tuple[Callable[[], int] | None, PurePosixPath | None]:
+    """The reader of the job's cgroup, and which that is; None where it has none that tells."""
     cgroups = Cgroups.of_this_process(sys_root, proc_root, environ)
     limit = _tightest(cgroups, proc_root, environ, _online(_text(proc_root / "cpuinfo")))
     job = cgroups.slurm_job or (limit.cgroup if limit else None)
     for folder in cgroups.folders("cpuacct", job) if job else []:
         for read in (_v2_usage(folder), _v1_usage(folder)):
             if _works(read):
-                return read
-    return ProcessTree(proc_root)
+                return read, job
+    return None, job
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,28 @@ def job_clock(
         return own_clock
 
 
+def tree_clock(proc_root: Path) -> Callable[[], int]:
+    """Open the reader of the busy CPU microseconds of this process and of all that descend from it; it never raises."""
+    from fitprint.sensors import linux
+
+    try:
+        return linux.ProcessTree(proc_root)
+    except (OSError, ValueError, IndexError):
+        return own_clock
+
+
+def job_name(sys_root: Path, proc_root: Path, environ: Mapping[str, str] | None = None, *, platform: str = sys.platform) -> str:
+    """What tells the job whose time ``job_clock`` reads from other jobs of this machine; it never raises."""
+    from fitprint.sensors import linux
+
+    if platform != "linux":
+        return f"process {os.getpid()}"
+    try:
+        return linux.job_name(sys_root, proc_root, os.environ if environ is None else environ)
+    except (OSError, ValueError, IndexError):
+        return f"process {os.getpid()}"
+
+
 def busy_clock(
     machine: Machine,
     sys_root: Path,

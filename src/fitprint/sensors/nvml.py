@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from fitprint.errors import SensorError
 from fitprint.sensors.finding import Absent, Finding, Found
 from fitprint.sensors.modelled import model_accelerator
 from fitprint.sensors.nvml_board import SOURCE, Board, Driver, code_of, covered, sources
-from fitprint.sensors.nvml_share import part_share, process_share
+from fitprint.sensors.nvml_share import Share, part_share, process_share
 from fitprint.sensors.visible import Identity, Opened, bus_id, visible_boards
 
 # Codes of nvml.h for a driver that is there and cannot be used, and what helps.
@@ -26,7 +26,13 @@ REMEDY = "check that nvidia-smi works here; a container needs --gpus all and NVI
 
 
 def probe(
-    nvml: Any, environ: Mapping[str, str], clock: Clock, modules: Mapping[str, Any], *, proc_root: Path = Path("/proc")
+    nvml: Any,
+    environ: Mapping[str, str],
+    clock: Clock,
+    modules: Mapping[str, Any],
+    *,
+    proc_root: Path = Path("/proc"),
+    runs: Callable[[], set[int]] = set,
 ) -> list[Finding]:
     """Find the boards that this process may use: by energy counter, else by power, else modelled.
 
@@ -36,6 +42,7 @@ def probe(
         clock: What power is integrated over, and when shares were asked for.
         modules: Modules that are loaded already; a framework that has opened its boards is asked.
         proc_root: Normally ``/proc``: tells which of a board's processes are ours.
+        runs: Processes of the runs beside this one, with which boards are divided anyway.
     """
     driver = Driver(nvml)
     try:
@@ -52,7 +59,11 @@ def probe(
     )
     if not visible.indices and not visible.unlisted:
         return [_nothing_visible(count, len(boards), environ)]
-    findings = [_shared(_counted(boards[i], clock), boards[i], visible.parts.get(i, ()), clock, proc_root) for i in visible.indices]
+
+    def share(board: Board, parts: Sequence[str]) -> tuple[Share | None, str]:
+        return part_share(board, parts) or process_share(board, clock, proc_root, runs) or (None, "")
+
+    findings = [_shared(_counted(boards[i], clock), boards[i], visible.parts.get(i, ()), share) for i in visible.indices]
     findings += [_unlisted(gpu, clock) for gpu in visible.unlisted]
     return [*findings, Found((), notes=(visible.note,))] if visible.note else findings
 
@@ -135,10 +146,12 @@ def _unlisted(gpu: Opened, clock: Clock) -> Finding:
     return modelled or Absent(f"{SOURCE}, {gpu.name}", reason, "nvidia-smi -L", uncounted=gpu.name)
 
 
-def _shared(finding: Finding, board: Board, parts: Sequence[str], clock: Clock, proc_root: Path) -> Finding:
+def _shared(
+    finding: Finding, board: Board, parts: Sequence[str], ask: Callable[[Board, Sequence[str]], tuple[Share | None, str]]
+) -> Finding:
     """A finding with the share of the board that is ours, where it is not all."""
     if isinstance(finding, Absent):
         return finding
-    share, note = part_share(board, parts) or process_share(board, clock, proc_root) or (None, "")
+    share, note = ask(board, parts)
     shares = {counter.sensor.id: share for counter in finding.counters} if share else {}
     return replace(finding, shares=shares, notes=(*finding.notes, note) if note else finding.notes)

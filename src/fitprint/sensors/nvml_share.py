@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,24 @@ def part_share(board: Board, parts: Sequence[str]) -> tuple[Share | None, str] |
         share = min(1.0, ours / most)
     except (SensorError, ValueError, ZeroDivisionError) as error:
         return None, f"{name} is shared (MIG): its slices cannot be read ({error}), so the whole board is counted"
-    return (lambda: share), f"{name} is shared (MIG): {ours} of its {most} slices are ours, and that share of it is counted"
+    ours_of_all = PartOfBoard(share, tuple(parts))
+    return ours_of_all, f"{name} is shared (MIG): {ours} of its {most} slices are ours, and that share of it is counted"
+
+
+@dataclass(frozen=True)
+class PartOfBoard:
+    """The share of MIG devices.
+
+    Attributes:
+        share: It does not change.
+        parts: Which they are, as CUDA_VISIBLE_DEVICES names them.
+    """
+
+    share: float
+    parts: tuple[str, ...]
+
+    def __call__(self) -> float:
+        return self.share
 
 
 def _mig_device(board: Board, part: str, most: int) -> Any:
@@ -64,12 +82,13 @@ def _instance(board: Board, device: Any) -> list[int]:
     return [board.driver.ask(f"nvmlDeviceGet{kind}InstanceId", device) for kind in ("Gpu", "Compute")]
 
 
-def process_share(board: Board, clock: Clock, proc_root: Path) -> tuple[Share, str] | None:
-    """A share by use, where other processes compute on the board already; None where none does.
+def process_share(board: Board, clock: Clock, proc_root: Path, runs: Callable[[], set[int]] = set) -> tuple[Share, str] | None:
+    """A share by use, where processes of others compute on the board already; None where none does.
 
-    One that starts later is not noticed, nor one of another container that the driver hides from this one.
+    ``runs`` tells the processes of other runs: with those the board is divided evenly. One of others that starts
+    later is not noticed, nor one of another container that the driver hides from this one.
     """
-    share = ProcessShare(board, clock, proc_root, os.getpid())
+    share = ProcessShare(board, clock, proc_root, os.getpid(), runs)
     try:
         ours, others = share.processes()
     except SensorError:
@@ -92,13 +111,15 @@ class ProcessShare:
         clock: When it was asked last.
         proc_root: Normally ``/proc``, where parents are looked up.
         pid: The process.
+        runs: Processes of other runs, which divide what is theirs and ours with us.
     """
 
-    def __init__(self, board: Board, clock: Clock, proc_root: Path, pid: int) -> None:
+    def __init__(self, board: Board, clock: Clock, proc_root: Path, pid: int, runs: Callable[[], set[int]] = set) -> None:
         self._board = board
         self._clock = clock
         self._proc_root = proc_root
         self._pid = pid
+        self._runs = runs
         self._share = 1.0
         self._asked_ns: int | None = None
         self._seen_us = 0
@@ -113,7 +134,8 @@ class ProcessShare:
     def processes(self) -> tuple[set[int], set[int]]:
         """The processes that compute on the board now: ours, and the others."""
         pids = {process.pid for process in self._board.ask("nvmlDeviceGetComputeRunningProcesses")}
-        ours = {pid for pid in pids if self._is_ours(pid)}
+        roots = {self._pid, *self._runs()}
+        ours = {pid for pid in pids if self._descends(pid, roots)}
         return ours, pids - ours
 
     def _asked(self) -> float:
@@ -137,12 +159,12 @@ class ProcessShare:
         self._seen_us = max((sample.timeStamp for sample in samples), default=0)
         return {sample.pid: sample.smUtil for sample in samples if sample.smUtil <= MOST_PERCENT}
 
-    def _is_ours(self, pid: int) -> bool:
+    def _descends(self, pid: int, roots: set[int]) -> bool:
         seen: set[int] = set()
-        while pid > 0 and pid != self._pid and pid not in seen:
+        while pid > 0 and pid not in roots and pid not in seen:
             seen.add(pid)
             pid = self._parent(pid)
-        return pid == self._pid
+        return pid in roots
 
     def _parent(self, pid: int) -> int:
         """The second field after the name, which is in brackets and may hold anything; 0 if it is gone or hidden."""

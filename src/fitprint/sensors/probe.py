@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Container, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from fitprint.assumption import Assumption
 from fitprint.sensors.counter import HOST_PARTS, NODE, PARTS, Counter
+from fitprint.sensors.divided import Device
 from fitprint.sensors.finding import Absent, Finding, Found
-from fitprint.sensors.machine import Machine, busy_clock
+from fitprint.sensors.machine import Machine, busy_clock, job_name
 from fitprint.sensors.share import Shared
 from fitprint.sensors.sources import SOURCES, Source
 from fitprint.sensors.surroundings import Surroundings as Surroundings
@@ -26,6 +27,7 @@ class Sensors:
         notes: What a reader of the result has to know.
         covered: Parts that are counted inside another part's sensor.
         hidden_boards: A sensor of the whole machine sees accelerators that are not counted.
+        devices: By sensor id, what is divided with runs that overlap.
     """
 
     counters: tuple[Counter | Shared, ...] = ()
@@ -34,6 +36,7 @@ class Sensors:
     notes: tuple[str, ...] = ()
     covered: frozenset[str] = frozenset()
     hidden_boards: bool = False
+    devices: Mapping[str, Device] = field(default_factory=dict)
 
     @property
     def uncounted(self) -> tuple[str, ...]:
@@ -174,7 +177,7 @@ def _one_node(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _collect(findings: Sequence[Finding], machine: Machine, around: Surroundings, attribute: str) -> Sensors:
-    from fitprint.sensors.attribution import shared
+    from fitprint.sensors.attribution import devices, shared
     from fitprint.sensors.trace import Recorded, head, shielded
 
     found = [finding for finding in findings if isinstance(finding, Found)]
@@ -184,8 +187,11 @@ def _collect(findings: Sequence[Finding], machine: Machine, around: Surroundings
         counters = [Recorded(counter, around.keep, around.clock) for counter in counters]
     boards = {name: share for finding in found for name, share in finding.shares.items()}
     where = {"sys_root": around.sys_root, "proc_root": around.proc_root}
+    environ = around.environment()
+    charged = shared(counters, attribute, boards, machine, clock=around.clock, environ=environ, **where)
     return Sensors(
-        counters=shared(counters, attribute, boards, machine, clock=around.clock, environ=around.environment(), **where),
+        counters=charged,
+        devices=devices(charged, machine, job_name(around.sys_root, around.proc_root, environ, platform=around.system)),
         absent=tuple(finding for finding in findings if isinstance(finding, Absent)),
         assumptions=tuple(row for finding in found for row in finding.assumptions),
         notes=tuple(note for finding in found for note in finding.notes),

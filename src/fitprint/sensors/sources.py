@@ -45,7 +45,8 @@ def _apple(around: Surroundings) -> list[Finding]:
 def _nvidia(around: Surroundings) -> list[Finding]:
     from fitprint.sensors import nvml
 
-    return nvml.probe(around.nvml(), around.environment(), around.clock, sys.modules, proc_root=around.proc_root)
+    runs = around.registry.pids if around.registry is not None else set
+    return nvml.probe(around.nvml(), around.environment(), around.clock, sys.modules, proc_root=around.proc_root, runs=runs)
 
 
 def _amd(around: Surroundings) -> list[Finding]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from fitprint.clock import Clock, SystemClock
 from fitprint.sensors.machine import Machine, read_machine
+from fitprint.sensors.siblings import Registry
 
 
 def load_pynvml() -> Any:
@@ -53,6 +54,11 @@ class Surroundings:
     def machine(self) -> Machine:
         """What is known of the machine and of this job's part of it, read anew."""
         return read_machine(self.sys_root, self.proc_root, self.environment(), platform=self.system)
+
+    @property
+    def registry(self) -> Registry | None:
+        """The runs that last on this machine; None on a system where they cannot be told."""
+        return Registry.of(self.dev_root, self.sys_root, self.proc_root) if self.system == "linux" else None
 
     @property
     def system(self) -> str:

@@ -34,14 +34,14 @@ class Process:
 
 def this_process(proc_root: Path) -> Process:
     """Describe the process that asks."""
-    return Process(boot_id(proc_root), os.getpid(), _start(proc_root, os.getpid()))
+    return Process(boot_id(proc_root), os.getpid(), start_of(proc_root, os.getpid()))
 
 
 def is_alive(process: Process, proc_root: Path) -> bool | None:
     """Whether it still runs; None where it cannot be asked: on another boot or machine, or without /proc."""
     if not process.boot_id or process.boot_id != boot_id(proc_root):
         return None
-    return (proc_root / str(process.pid)).exists() and _start(proc_root, process.pid) == process.started
+    return (proc_root / str(process.pid)).exists() and start_of(proc_root, process.pid) == process.started
 
 
 def boot_id(proc_root: Path) -> str:
@@ -67,9 +67,28 @@ def host_key(proc_root: Path, salt: str) -> str:
     return hashlib.sha256(f"{salt}/{machine}".encode()).hexdigest()[:HOST_KEY_DIGITS]
 
 
-def _start(proc_root: Path, pid: int) -> str:
+def start_of(proc_root: Path, pid: int) -> str:
+    """When a process started, in clock ticks since boot; empty where there is none, or it cannot be asked."""
     try:
         # The name in parentheses may hold spaces; the start time is the 20th field after it.
         return (proc_root / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""
+
+
+def ancestors(proc_root: Path, pid: int) -> tuple[int, ...]:
+    """The processes that a process descends from, its parent first."""
+    above: list[int] = []
+    while pid > 1 and pid not in above[:-1]:
+        try:
+            pid = int((proc_root / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            break
+        above.append(pid)
+    return tuple(above)
+
+
+def machine_id(proc_root: Path) -> str:
+    """A name for this machine's boot that says nothing of it, the same in all its containers; empty if unknown."""
+    boot = boot_id(proc_root).partition("/")[0]
+    return hashlib.sha256(boot.encode()).hexdigest()[:12] if boot else ""
