@@ -72,7 +72,7 @@ class CarbonStudyCallback:
         own = config or Config()
         self._sweep = Sweep(Budget.several(budget), Budget.several(own.budget))
         self._config = own.overridden(region=region, intensity=intensity, pue=pue, project=project, ledger=ledger)
-        self._config.overridden(budget=[*self._sweep.each, *self._sweep.budgets] or None)  # refused here, not in a trial
+        Tracker(config=self._config.overridden(budget=[*self._sweep.each, *self._sweep.budgets] or None))  # refused here, if at all
         self._open: dict[tuple[str, int], Tracker] = {}
         self.make_tracker: Callable[..., Tracker] = Tracker
 
