@@ -8,7 +8,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,14 @@ class Provenance:
     seed: int | None = None
     git_commit: str | None = None
 
-    def described(self, hparams: object = None, seed: object = None) -> Provenance:
-        """A copy with further hyperparameters, and a seed where one is given.
+    def described(self, hparams: object = None, seed: object = None, git_commit: object = None) -> Provenance:
+        """A copy with further hyperparameters, and a seed and a commit where they are given.
 
         Args:
             hparams: A mapping, or an object whose attributes they are. What can be kept of them is; a name
                 that is known already gets the new value.
             seed: A whole number; anything else is left out.
+            git_commit: A full hash; anything else is left out.
         """
         try:
             merged = {**(self.hparams or {}), **plain_hparams(hparams)}
@@ -57,7 +58,11 @@ class Provenance:
             logger().warning("the hyperparameters cannot be read; the run is recorded without them", exc_info=True)
             merged = dict(self.hparams or {})
         whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
-        return replace(self, hparams=_bounded(merged) or None, seed=int(seed) if whole else self.seed)  # type: ignore[call-overload]
+        return Provenance(
+            hparams=_bounded(merged) or None,
+            seed=int(seed) if whole else self.seed,  # type: ignore[call-overload]
+            git_commit=git_commit if isinstance(git_commit, str) and COMMIT.fullmatch(git_commit) else self.git_commit,
+        )
 
 
 def plain_hparams(hparams: object) -> dict[str, Any]:

@@ -293,10 +293,10 @@ class Run:
             self.epochs[-1] = dataclasses.replace(self.epochs[-1], metrics=merged)
             self._emit("metrics", position=self._epochs_done - 1, metrics=self.epochs[-1].to_dict()["metrics"])
 
-    def describe(self, hparams: object, seed: object) -> None:
+    def describe(self, told: Provenance) -> None:
         """Add to what the run was made from."""
         with self._lock:
-            provenance = self._records.provenance.described(hparams, seed)
+            provenance = self._records.provenance.described(told.hparams, told.seed, told.git_commit)
             if provenance != self._records.provenance:
                 self._records = dataclasses.replace(self._records, provenance=provenance)
                 self._emit("describe", self._progress())

@@ -104,7 +104,7 @@ class Tracker:
         self._broken = False
         self._left_loop = False
         self._broke_off: str | None = None
-        self._started = False
+        self._started = self._inside = False
         self._last_scalars: dict[str, float] = {}
         self._awaits_state = awaits_state
         self._described = Provenance()
@@ -151,6 +151,7 @@ class Tracker:
 
     def __enter__(self) -> Self:
         self.start()
+        self._inside = True
         _entered().append(self)
         return self
 
@@ -159,6 +160,7 @@ class Tracker:
             self._safely(lambda run: run.cut_short(), None)
         if self in _entered():
             _entered().remove(self)
+        self._inside = False
         self.close(status_of(error))
 
     # ---- epochs and phases
@@ -174,10 +176,14 @@ class Tracker:
         schedule = Schedule(epochs=first + len(iterable) if isinstance(iterable, Sized) else None, batches=1)
         self.check_start()
         for index, item in enumerate(iterable, start=first):
-            if self.should_stop:
+            if self._ends():
                 return
             with self.epoch(index, schedule):
                 yield item
+
+    def _ends(self) -> bool:
+        """Whether the loop over epochs ends here; where several processes train, they agree on it in here."""
+        return self.should_stop
 
     @contextmanager
     def epoch(self, index: int, schedule: Schedule | None = None) -> Iterator[None]:
@@ -286,19 +292,20 @@ class Tracker:
         """Close the epoch, record it, and decide whether another may begin."""
         self._safely(lambda run: run.end_epoch(steps=steps, complete=complete), None)
 
-    def describe(self, *, hparams: object = None, seed: int | None = None) -> Self:
+    def describe(self, *, hparams: object = None, seed: int | None = None, git_commit: str | None = None) -> Self:
         """Keep with the run what it was made from, before it starts or while it lasts.
 
         Args:
             hparams: Hyperparameters, a mapping or a namespace: ``{"lr": 0.1, "width": 64}``. Plain values are
                 kept, at most 200 and mappings flattened; objects, folders and what looks like a secret are not.
             seed: Seed of the random numbers.
+            git_commit: Full hash, where the working folder is not in the repository of the code.
 
         Example:
             >>> tracker = Tracker(ledger="off").describe(hparams={"lr": 0.1}, seed=1)
         """
-        self._described = self._described.described(hparams, seed)
-        self._safely(lambda run: run.describe(self._described.hparams, self._described.seed), None)
+        self._described = self._described.described(hparams, seed, git_commit)
+        self._safely(lambda run: run.describe(self._described), None)
         return self
 
     def annotate(self, metrics: Mapping[str, Any]) -> None:
@@ -394,7 +401,7 @@ class Tracker:
         )
         parent = _parent_run_id(around.environment())
         run = Run(settings, self._kind, sensors, around, parent_run_id=parent, awaits_state=self._awaits_state)
-        run.describe(self._described.hparams, self._described.seed)
+        run.describe(self._described)
         run.start()
         atexit.register(_close_at_exit, weakref.ref(self))
         return run
@@ -462,7 +469,9 @@ def _close_at_exit(tracker: weakref.ref[Tracker]) -> None:
     """The interpreter ends and nobody closed the run: the last exception says how it ended."""
     alive = tracker()
     if alive is not None:
-        alive.close(status_of(getattr(sys, "last_value", None)) or alive._broke_off)
+        # A `with` block that is still open then was in a thread that ended with the process.
+        cut_off = "interrupted" if alive._inside else None
+        alive.close(status_of(getattr(sys, "last_value", None)) or alive._broke_off or cut_off)
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -70,6 +70,11 @@ def wh(energy_j: float) -> float:
     return energy_j / J_PER_WH
 
 
+def joules(energy_wh: float) -> float:
+    """Watt-hours to joules."""
+    return energy_wh * J_PER_WH
+
+
 def kwh(energy_j: float) -> float:
     """Joules to kilowatt-hours."""
     return energy_j / J_PER_KWH

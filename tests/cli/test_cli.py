@@ -10,6 +10,7 @@ import pytest
 
 from fitprint import Tracker
 from fitprint.cli import main
+from fitprint.units import format_energy
 
 
 def test_runs_prints_json_with_the_documented_keys(capsys):
@@ -37,6 +38,27 @@ def test_no_runs_is_a_message_and_no_failure(capsys):
     assert "no runs in" in captured.err
     assert main(["runs", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_runs_of_a_project_are_listed_alone_with_their_total(capsys):
+    for project in ("sweep", "other", "sweep"):
+        with Tracker(region="FR", project=project), Tracker(region="FR", project=project, name="inside"):
+            pass
+    assert main(["runs", "--project", "sweep", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["project"] for row in rows] == ["sweep"] * 4
+    assert main(["runs", "--project", "sweep"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    outer_j = sum(row["energy_j"] or 0.0 for row in rows if row["name"] is None)
+    assert last.startswith("total: 2 runs, 2 inside others counted there, ")
+    assert f" {format_energy(outer_j)}, " in last
+
+
+def test_a_project_without_runs_is_a_message(capsys):
+    with Tracker(region="FR", project="sweep"):
+        pass
+    assert main(["runs", "--project", "no-such"]) == 0
+    assert "no runs of a project 'no-such' in" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_ledger_is_a_failure_with_a_reason(tmp_path, capsys):

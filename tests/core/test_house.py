@@ -40,14 +40,25 @@ FLOORS = [
     {"run"},
     {"tracker", "detection", "live", "recording", "sidecar"},
     {"lifetime", "configurations"},
-    {"calculator", "comparison", "elsewhere", "advice", "regrams"},
+    {"calculator", "comparison", "elsewhere", "advice", "regrams", "sweep"},
     {"sensitivity"},
     {"project"},
     {"series", "command", "decorator", "doctor"},
     {"commands"},
     {"cli"},
 ]
-FRAMEWORKS = {"torch", "lightning", "pytorch_lightning", "keras", "tensorflow", "jax", "transformers", "tensorboard"}
+FRAMEWORKS = {
+    "torch",
+    "lightning",
+    "pytorch_lightning",
+    "keras",
+    "tensorflow",
+    "jax",
+    "transformers",
+    "tensorboard",
+    "optuna",
+    "ray",
+}
 HEAVY = FRAMEWORKS | {"numpy", "pandas", "matplotlib", "sqlalchemy", "httpx", "requests", "rich", "pynvml"}
 
 

@@ -6,11 +6,13 @@ import asyncio
 import copy
 import json
 import pickle
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from fitprint import Budget, Config, Tracker, track
+from fitprint import Budget, Config, Ledger, Tracker, track
 from fitprint.errors import ConfigError
 from fitprint.pace import Schedule
 from fitprint.sensors.probe import Surroundings
@@ -672,3 +674,13 @@ def test_windows_that_are_too_short_give_no_energy_per_step(tracker, clock):
         clock.advance(9.0)
         t.end_epoch(steps=10)
     assert t.footprint.step_energy is None
+
+
+def test_a_run_whose_thread_ends_with_the_process_is_interrupted(tmp_path):
+    code = (
+        "import threading, time\nfrom fitprint import Tracker\nbegun = threading.Event()\n"
+        "def work():\n    with Tracker(region='FR', run_id='r'):\n        begun.set(); time.sleep(60)\n"
+        "threading.Thread(target=work, daemon=True).start(); begun.wait()"
+    )
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=True, cwd=tmp_path)
+    assert Ledger(tmp_path / "fitprint.db").footprint("r").status == "interrupted"

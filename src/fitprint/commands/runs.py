@@ -9,6 +9,7 @@ from typing import Any
 
 from fitprint.commands.printing import print_table
 from fitprint.ledger.store import Ledger
+from fitprint.project import ProjectTotal, project_total
 from fitprint.units import format_co2e, format_duration, format_energy
 
 
@@ -16,22 +17,32 @@ def add(commands: Any) -> None:
     """Add the subcommand's parser."""
     parser = commands.add_parser("runs", help="list the recorded runs, those that died included")
     parser.add_argument("--ledger", help="the ledger's file or URL; fitprint.db in this folder by default")
+    parser.add_argument("--project", help="only the runs of this project, with their total")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_runs)
 
 
 def _runs(options: argparse.Namespace) -> int:
     ledger = Ledger(options.ledger)
-    rows = ledger.runs()
+    rows = [row for row in ledger.runs() if options.project in (None, row["project"])]
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
     if not rows:
-        print(f"no runs in {ledger.place}{'' if ledger.place.may_exist else ' (there is no such file)'}", file=sys.stderr)
+        whose = "" if options.project is None else f" of a project {options.project!r}"
+        print(f"no runs{whose} in {ledger.place}{'' if ledger.place.may_exist else ' (there is no such file)'}", file=sys.stderr)
         return 0
     head = ("run", "project", "name", "status", "started (UTC)", "time", "energy", "CO2e", "epochs")
     print_table(head, [_run_cells(row) for row in rows])
+    if options.project is not None:
+        print(_total(project_total(options.project, ledger=options.ledger)))
     return 0
+
+
+def _total(total: ProjectTotal) -> str:
+    inside = f", {total.nested} inside others counted there" if total.nested else ""
+    amounts = f"{format_energy(total.energy_j)}, {format_co2e(total.co2e_g)} CO2e"
+    return f"total: {total.runs} runs{inside}, {format_duration(total.duration_s)}, {amounts}. `fitprint report` says more."
 
 
 def _run_cells(row: dict[str, Any]) -> list[str]:
