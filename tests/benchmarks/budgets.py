@@ -14,7 +14,7 @@ from fitprint import Budget
 BUDGETS = (1, 2, 3, 5, 10, 20, 50)
 CHECKS: tuple[int | str, ...] = (1, "epoch")
 RUNS = 20 if QUICK else 10_000
-FORECAST_RUNS = 20 if QUICK else 1_000
+FORECAST_RUNS = 20 if QUICK else 300
 EPOCHS, AFTER = 50, (1, 3, 5, 10, 25, 45)
 USUAL_J = WATTS * EPOCH_S * (1 + VALIDATION + CHECKPOINT)
 CLOSING_J = WATTS * EPOCH_S * (VALIDATION + CHECKPOINT)
