@@ -22,6 +22,8 @@ NOISE, NOISE_WEIGHT = 0.05, 4.0
 OUTLIER = 3.0
 # A falling trend that is followed far ahead leads no lower than this share of the level.
 LEAST = 0.25
+# Now and then an epoch is far dearer, seen so far or not: at least this much noise beside the usual.
+RARE = 0.08
 # The noise is that of the last so many epochs.
 MEMORY = 20.0
 
@@ -87,7 +89,7 @@ class Drift:
         seen = self.count + NOISE_WEIGHT
         variance = epochs**2 * self._level_var + 2 * epochs * sum_of_steps * self._both_var + sum_of_steps**2 * self._slope_var
         variance += self._wander_var * epochs * (epochs + 1) * (2 * epochs + 1) / 6
-        variance += epochs * (self._noise_var * self._level**2 + self._excess_squares / seen)
+        variance += epochs * (self._noise_var * self._level**2 + max(self._excess_squares / seen, (RARE * self._level) ** 2))
         usual = max(self._level + self._excess / seen, LEAST * self._level)
         return _sum_along(usual, self._slope, epochs), math.sqrt(max(variance, 0.0))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from fitprint import Budget
 
 BUDGETS = (1, 2, 3, 5, 10, 20, 50)
 CHECKS: tuple[int | str, ...] = (1, "epoch")
-RUNS = 20 if QUICK else 10_000
-FORECAST_RUNS = 20 if QUICK else 1_000
+RUNS = int(os.environ.get("BENCH_RUNS") or (20 if QUICK else 10_000))
+FORECAST_RUNS = 20 if QUICK else 300
 EPOCHS, AFTER = 50, (1, 3, 5, 10, 25, 45)
 USUAL_J = WATTS * EPOCH_S * (1 + VALIDATION + CHECKPOINT)
 CLOSING_J = WATTS * EPOCH_S * (VALIDATION + CHECKPOINT)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fitprint.budget import Budget, Spent, Watch
 from fitprint.errors import ConfigError
+from fitprint.forecast import Position, look_ahead
 from fitprint.pace import Pace, Schedule
 
 
@@ -29,6 +30,12 @@ def pace_of(*epochs):
         ({"limit": 0.5}, "A bare number has no unit"),
         ({"limit": "2kgs"}, "Did you mean '2 kg'"),
         ({"limit": "-3 g"}, "more than zero"),
+        ({"limit": "0 kWh"}, "more than zero"),
+        ({"limit": "nan g"}, "a mass of CO2e such as"),
+        ({"limit": "1e999 g"}, "more than zero"),
+        ({"limit": "250 g 2 kWh"}, "a mass of CO2e such as"),
+        ({"limit": "5 g/kWh"}, "a mass of CO2e such as"),
+        ({"limit": ["5 g"]}, "a mass of CO2e such as"),
         ({"limit": "5 g", "scope": "project"}, "not available yet"),
         ({"limit": "5 g", "check": 0}, "from 1 up"),
         ({"limit": "5 g", "check": "epochs"}, "Did you mean 'epoch'"),
@@ -149,3 +156,61 @@ def test_a_mass_is_stopped_by_grams_and_an_energy_by_joules():
         w.before(spent(500), pace_of(1), epochs_done=1, power_w=0)
     assert grams.should_stop
     assert not joules.should_stop
+
+
+def test_a_budget_below_one_step_says_so():
+    w, said = watch("10 J")
+    w.inside_epoch(spent(100), 100.0, 0.0, epochs_done=0)
+    assert "does not cover the first step" in said[-1]
+
+
+def test_a_later_overrun_is_not_blamed_on_the_first_step():
+    w, said = watch("1000 J")
+    w.inside_epoch(spent(100), 100.0, 0.0, epochs_done=0)
+    w.inside_epoch(spent(1100), 100.0, 0.0, epochs_done=0)
+    assert w.should_stop
+    assert "first step" not in said[-1]
+
+
+def test_what_was_trained_against_a_stop_is_in_its_reason_and_dear_closing_work_is_not():
+    obeyed, forced = watch("1000 J")[0], watch("1000 J")[0]
+    for w in (obeyed, forced):
+        w.before(spent(950), pace_of(100, 100), epochs_done=2, power_w=0)
+    forced.goes_on()
+    for w in (obeyed, forced):
+        w.conclude(spent(1100))
+    assert "went on" not in obeyed.decision.sentence
+    assert "went on all the same" in forced.decision.sentence
+    assert "1,100 J in the end" in forced.decision.sentence
+
+
+def test_by_batches_an_epoch_is_begun_only_if_its_first_batches_and_the_closing_fit():
+    plan = Schedule(batches=100, validation_batches=10, validate_every=1)
+    tight, loose = watch(Budget("1000 J", check=1))[0], watch(Budget("1020 J", check=1))[0]
+    pace = Pace()
+    for _ in range(2):
+        pace.validation(10.0)
+        pace.epoch(110.0, 10.0)
+    for w in (tight, loose):
+        w.inside_epoch(spent(0), 1.0, 10.0, epochs_done=0)
+        w.before(spent(990), pace, epochs_done=2, power_w=0, schedule=plan)
+    assert tight.should_stop
+    assert not loose.should_stop
+
+
+def test_the_warning_foretells_by_grams_or_joules():
+    forecast = look_ahead(pace_of(*[100] * 10), Schedule(epochs=50), Position(10))
+    said = []
+    w = Watch(Budget.several(["1.1 g", "2000 J"]), said.append, lambda: forecast)
+    w.before(spent(1001), pace_of(*[100] * 10), epochs_done=10, power_w=0)
+    assert said[0].startswith(
+        "91 % of the budget of 1.1 g is used (1 g); at this pace the budget is reached in epoch 10 of 50 (10 to "
+    )
+    assert "the run would need 5 g (" in said[0]
+
+
+def test_a_run_that_will_fit_is_told_so():
+    forecast = look_ahead(pace_of(*[100] * 10), Schedule(epochs=11), Position(10))
+    said = []
+    Watch(Budget.several(["1200 J"]), said.append, lambda: forecast).before(spent(1000), pace_of(10), epochs_done=10, power_w=0)
+    assert "; at this pace the run ends within it, at 1,100 J (" in said[0]
