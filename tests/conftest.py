@@ -10,6 +10,7 @@ import pytest
 
 from fitprint import Tracker
 from fitprint.sensors.probe import Surroundings
+from fitprint.sensors.siblings import Registry
 from fitprint.series import Series
 from fitprint.testing import FakeClock, FakeDriver, ScriptedCounter, build_fake_driver
 
@@ -26,6 +27,10 @@ def nothing_around(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user-config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "user-state"))
     monkeypatch.chdir(tmp_path)
+    # Runs of other tests, at the same time on this machine, are not beside those of this one.
+    beside, real = tmp_path / "beside", Path("/dev")
+    find = Registry.of
+    monkeypatch.setattr(Registry, "of", lambda dev, sys, proc: find(dev, sys if dev != real else beside, proc))
 
 
 @pytest.fixture

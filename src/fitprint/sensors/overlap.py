@@ -141,7 +141,9 @@ class Overlap:
 
     def news(self) -> bool:
         """Whether a look is worth it: somebody is there, or has come."""
-        self._heard = self._heard or bool(self._others) or self._registry.changed()
+        if not self._heard and not self._others and self._registry.changed():
+            self._heard = bool(self._registry.others(self._name))
+        self._heard = self._heard or bool(self._others)
         return self._heard
 
     def look(self, now_ns: int, last_ns: int) -> bool:
