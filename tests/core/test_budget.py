@@ -29,7 +29,7 @@ def pace_of(*epochs):
         ({"limit": 0.5}, "A bare number has no unit"),
         ({"limit": "2kgs"}, "Did you mean '2 kg'"),
         ({"limit": "-3 g"}, "more than zero"),
-        ({"limit": "5 g", "scope": "project"}, "not available yet"),
+        ({"limit": "5 g", "scope": "projects"}, "Did you mean .project."),
         ({"limit": "5 g", "check": 0}, "from 1 up"),
         ({"limit": "5 g", "check": "epochs"}, "Did you mean 'epoch'"),
         ({"limit": "5 g", "on_exceed": "halt"}, "'stop', 'warn' or a callable"),
