@@ -300,9 +300,7 @@ def run_trials(ledger, folder, count, kills, seconds):
     environ = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", TRIAL]
     trials = {
-        name: subprocess.Popen(
-            [sys.executable, "-c", TRIAL, ledger, name, str(log)], stdout=subprocess.PIPE, text=True, env=environ
-        )
+        name: subprocess.Popen([*command, ledger, name, str(log)], stdout=subprocess.PIPE, text=True, env=environ)
         for name, log in logs.items()
     }
     victims = chance.sample(sorted(trials), kills)
