@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from fitprint.commands import pots
 from fitprint.commands.printing import print_table
 from fitprint.ledger.store import Ledger
 from fitprint.units import format_co2e, format_duration, format_energy
@@ -18,6 +19,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--ledger", help="the ledger's file or URL; fitprint.db in this folder by default")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_runs)
+    more = parser.add_subparsers(metavar="import | pot", title="more")
+    pots.add_import(more)
+    pots.add_pot(more)
 
 
 def _runs(options: argparse.Namespace) -> int:
