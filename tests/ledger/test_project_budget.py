@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from trials import run_trials
 
 from fitprint import Budget, Config, FitprintError, Tracker
 from fitprint.errors import ConfigError
@@ -257,7 +253,8 @@ def test_a_file_that_vanishes_in_mid_run_is_not_taken_for_an_empty_pot(tmp_path,
     machine.close()
 
 
-def test_a_password_is_never_shown(server, caplog):
+def test_a_password_is_never_shown(server, caplog, monkeypatch):
+    monkeypatch.setattr(reservation, "JOIN_S", 0.5)
     url = server.url().replace("postgres@", "postgres:hunter2@").replace(str(server.port), "1")
     machine = Machine(url)
     assert machine.train() == 0
@@ -271,51 +268,10 @@ def test_a_password_is_never_shown(server, caplog):
 
 # ---- many processes, some of them killed
 
-TRIAL = """
-import sys
-from fitprint import Budget, Tracker
-from fitprint.sensors.probe import Surroundings
-from fitprint.testing import FakeClock, ScriptedCounter
-import time
-ledger, name, truth = sys.argv[1:]
-clock = FakeClock()
-gpu = ScriptedCounter(clock, watts=0.0)
-with open(truth, "a", buffering=1) as log, Tracker(
-    budget=Budget("20 kJ", scope="project"), project="sweep", ledger=ledger, run_id=name, region="FR",
-    counters=[gpu], around=Surroundings(clock=clock),
-) as tracker:
-    for epoch in tracker.epochs(range(1000)):
-        clock.advance(1.0)
-        time.sleep(0.01)
-        log.write(f"{100.0}\\n")
-        gpu.add(100.0)
-    print(tracker.decision.code if tracker.decision else "none")
-"""
-
-
-def run_trials(ledger, folder, count, kills, seconds):
-    """Start trials, kill some at random moments, wait for the rest; returns what each truly used and the codes."""
-    chance = random.Random(7)
-    logs = {f"trial-{i}": folder / f"trial-{i}.log" for i in range(count)}
-    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", TRIAL]
-    trials = {
-        name: subprocess.Popen([*command, ledger, name, str(log)], stdout=subprocess.PIPE, text=True, env=environ)
-        for name, log in logs.items()
-    }
-    victims = chance.sample(sorted(trials), kills)
-    for name in victims:
-        while not logs[name].exists() or chance.random() < 0.7:
-            time.sleep(0.05)
-        trials[name].send_signal(signal.SIGKILL)
-    codes = {name: trial.communicate(timeout=seconds)[0].strip() for name, trial in trials.items()}
-    used = {name: sum(float(line) for line in log.read_text().split()) if log.exists() else 0.0 for name, log in logs.items()}
-    return used, codes, victims
-
 
 @pytest.mark.timeout(120)
 def test_eight_trials_at_once_with_random_kills_never_overdraw_the_pot(ledger, tmp_path):
-    used, codes, victims = run_trials(ledger, tmp_path, 8, 3, 60)
+    used, codes, victims = run_trials(ledger, tmp_path, 8, 3, limit="20 kJ", seconds=60)
     charges, limit = pot_of(ledger)
     for name, joules in used.items():
         assert sum(charges.get(name, (0.0, 0.0))) >= joules - 1e-6

@@ -17,10 +17,12 @@ from fitprint.shared import SPENT, UNREACHABLE, Level, Refused
 WAIT_S = 1.0
 # Where the run would have to end, a database that cannot be reached is tried for so long (a server that starts anew),
 PERSIST_S = 5.0
+# a run that begins, beside many others perhaps, tries for so long,
+JOIN_S = 30.0
 # every so often,
 RETRY_S = 0.2
 # and one that is slow is waited for: its client may have to be loaded first, on a busy machine.
-SILENCE_S = 30.0
+SILENCE_S = 60.0
 
 
 class Reservation:
@@ -81,7 +83,7 @@ class Reservation:
 
     def _worth_another_try(self, refused: Refused, began: float) -> bool:
         failed = refused.code == UNREACHABLE and self._pending is None
-        return failed and time.monotonic() - began < PERSIST_S
+        return failed and time.monotonic() - began < (PERSIST_S if self.level is not None else JOIN_S)
 
     def _submit(self, used: float, need: float) -> None:
         self._asked, self._asked_at = (used, need), time.monotonic()
