@@ -132,7 +132,9 @@ class Records:
         score = self.beside.score(whole)
         notes = tuple(note for note in whole.notes if SCORE not in note) + ((score,) if score else ())
         series = whole.energy_series if stretch.energy_series is not None else None  # else it is written as of before
-        return dataclasses.replace(whole, notes=notes, energy_series=series, budget=self._budgets(self.spent(stretch), stretch.pots))
+        return dataclasses.replace(
+            whole, notes=notes, energy_series=series, budget=self._budgets(self.spent(stretch), stretch.pots)
+        )
 
     def spent(self, stretch: Stretch, unseen_j: float = 0.0) -> Spent:
         """What counts against budgets.
