@@ -51,7 +51,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         name: Name of the run.
         run_id: Identity of the run; a new one by default. One that the ledger knows is gone on with: what was
             spent under it is spent, by whichever process.
-        ledger: Path of the SQLite file that records runs, or ``"off"``.
+        ledger: Path of the SQLite file that records runs, ``"postgresql://user@host/database"``, or ``"off"``.
         config: Options beyond these, and defaults for these.
         log: False records without logging.
         log_dir: Folder for TensorBoard events (``<log_dir>/train``, where the TensorBoard callback

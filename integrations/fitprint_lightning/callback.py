@@ -40,7 +40,7 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
         project: Name under which runs are kept together.
         name: Name of the run.
         run_id: Identity of the run; a new one by default.
-        ledger: Path of the SQLite file that records runs, or ``"off"``.
+        ledger: Path of the SQLite file that records runs, ``"postgresql://user@host/database"``, or ``"off"``.
         config: Options beyond these, and defaults for these.
         log: False records without logging.
 

@@ -11,6 +11,7 @@ from fitprint.forecast import Forecast
 from fitprint.notices import logger
 from fitprint.pace import CLOSING_MARGIN, ENDING_S, Expected, Pace, Schedule
 from fitprint.sentences import at_this_pace
+from fitprint.shared import UNREACHABLE, Level, Pots, Refused
 from fitprint.units import QUANTITY_EXPECTED, Quantity, format_co2e, format_energy, format_quantity, parse_quantity, significant
 
 # check="epoch" looks inside an epoch so often that one interval costs at most this share of what is left.
@@ -23,9 +24,9 @@ class Decision:
     """What a budget answered.
 
     Attributes:
-        code: Why: ``budget`` or ``efficiency``.
+        code: Why: ``budget``, ``pot_spent``, ``pot_unreachable`` or ``efficiency``.
         sentence: The reason in one sentence with its numbers.
-        spent: Used so far, in ``unit``.
+        spent: Used so far, in ``unit``; of a project's budget by all its runs, with what they have reserved.
         limit: The budget, in ``unit``; for ``efficiency`` the use that was worth its gain.
         unit: ``g`` (of CO2e) or ``J``.
         next_expected: What the work ahead was expected to cost, in ``unit``; None if unknown.
@@ -44,7 +45,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit for a run.
+    """A limit for a run, or for all runs of a project together.
 
     It is the total of a run, however often that is resumed. A run that is forked from another's checkpoint counts what
     that one had spent by then as well: the same command stops at the same point, whether it goes on first or second.
@@ -52,7 +53,8 @@ class Budget:
     Args:
         limit: A mass of CO2e (``"250 g"``, ``"2 kg"``), counted at its central value, or an energy
             at the sensors (``"0.5 kWh"``, ``"900 kJ"``).
-        scope: ``"run"``. Project budgets are not available yet.
+        scope: ``"run"``, or ``"project"``: all runs of the project draw on one pot, at once and from
+            many machines. It needs ``project`` and a ``ledger`` with an absolute path or a URL.
         check: ``"epoch"`` begins an epoch only if it is expected to fit; a number looks at least
             every so many batches and uses the budget up to the last batch that fits.
         on_exceed: ``"stop"``, ``"warn"``, or a callable that gets the Decision once, after which
@@ -82,9 +84,8 @@ class Budget:
             hint = f"A bare number has no unit. Write for example '{self.limit:g} kg' or '{self.limit:g} kWh'." if number else ""
             raise refusal("budget", expected=QUANTITY_EXPECTED, came=self.limit, hint=hint)
         parse_quantity(self.limit)
-        if self.scope != "run":
-            hint = "Budgets for a whole project are not available yet; use scope='run'."
-            raise refusal("scope", expected="'run'", came=self.scope, hint=hint)
+        if self.scope not in ("run", "project"):
+            raise refusal("scope", expected="'run' or 'project'", came=self.scope, near=["run", "project"])
         if self.check != "epoch" and (isinstance(self.check, bool) or not isinstance(self.check, int) or self.check < 1):
             raise refusal("check", expected="'epoch' or a number of batches from 1 up", came=self.check, near=["epoch"])
         if not callable(self.on_exceed) and self.on_exceed not in ("stop", "warn"):
@@ -146,12 +147,18 @@ class Watch:
         budgets: The budgets.
         say: Takes the sentences that a person should read.
         look_ahead: Forecasts the run; asked as a warning is given.
+        pots: What the project's budgets draw on; without it they hold for this run alone.
     """
 
     def __init__(
-        self, budgets: Sequence[Budget], say: Callable[[str], None], look_ahead: Callable[[], Forecast | None] = lambda: None
+        self,
+        budgets: Sequence[Budget],
+        say: Callable[[str], None],
+        look_ahead: Callable[[], Forecast | None] = lambda: None,
+        pots: Pots | None = None,
     ) -> None:
         self.budgets = tuple(budgets)
+        self._pots = pots
         self.decision: Decision | None = None
         self._say = say
         self._look_ahead = look_ahead
@@ -238,23 +245,24 @@ class Watch:
 
     def nearest(self, spent: Spent) -> tuple[Budget, float] | None:
         """The budget nearest its limit and the share of it that is used."""
-        shares = [(budget, spent.of(budget.quantity) / budget.quantity.value) for budget in self.budgets]
+        shares = [(budget, self._level(budget).used(spent.of(budget.quantity))) for budget in self.budgets]
         return max(shares, key=lambda pair: pair[1], default=None)
 
     def _interval(self, budget: Budget, spent: Spent, per_batch_j: float) -> int:
         quantity = budget.quantity
         per_batch = spent.ahead(per_batch_j, quantity)
-        left = quantity.value - spent.of(quantity)
+        level = self._level(budget)
+        left = level.limit - level.others - spent.of(quantity)
         interval = max(1, int(INTERVAL_SHARE * left / per_batch)) if per_batch > 0 and left > 0 else 1
         return interval if budget.check == "epoch" else min(interval, int(budget.check))
 
     def _warn(self, budget: Budget, spent: Spent) -> None:
-        quantity = budget.quantity
-        share = spent.of(quantity) / quantity.value
+        quantity, level = budget.quantity, self._level(budget)
+        share = level.used(spent.of(quantity))
         if share >= budget.warn_at and self._first_time("warning", budget):
-            used = format_quantity(spent.of(quantity), quantity.unit)
+            used = format_quantity(level.others + spent.of(quantity), quantity.unit)
             ahead = self._ahead_of(budget, spent)
-            self._say(f"{significant(100 * share)} % of the budget of {budget.limit} is used ({used}){ahead}.")
+            self._say(f"{significant(100 * share)} % of {self._named(budget)} is used ({used}){ahead}.")
 
     def _ahead_of(self, budget: Budget, spent: Spent) -> str:
         """When the budget will be reached, as the second half of a sentence; empty where nothing is known."""
@@ -262,25 +270,61 @@ class Watch:
         per_j = spent.ahead(1.0, quantity)
         if forecast is None or per_j <= 0:
             return ""
-        used, rest = spent.of(quantity), forecast.rest()
+        level = self._level(budget)
+        used, rest = level.others + spent.of(quantity), forecast.rest()
         needs = rest.scaled(per_j, used) if rest is not None else None
-        return at_this_pace(forecast, forecast.reached((quantity.value - used) / per_j), needs, quantity.unit)
+        return at_this_pace(forecast, forecast.reached((level.limit - used) / per_j), needs, quantity.unit)
 
     def _decide(
         self, budget: Budget, spent: Spent, need: Expected, epochs_done: int, where: str, what: str, note: str = ""
     ) -> None:
         quantity = budget.quantity
         used, upper = spent.of(quantity), spent.ahead(need.upper, quantity)
-        if used + upper <= quantity.value and used < quantity.value:
+        refused = self._refused(budget, used, upper, where)
+        if refused is None:
             return
+        level = self._level(budget)
+        used += level.others
         if epochs_done < budget.min_epochs:
             self._forced(budget, used)
             return
         expected = spent.ahead(need.mean, quantity)
-        sentence = _sentence(budget, spent, expected, upper, where, what) + note
+        sentence = self._sentence(budget, spent, refused, expected, upper, where, what) + note
         if ("forced", self.budgets.index(budget)) in self._said:
             sentence += f" min_epochs={budget.min_epochs} had forced more than the budget allowed."
-        self._exceeded(budget, Decision("budget", sentence, used, quantity.value, quantity.unit, expected or None))
+        self._exceeded(budget, Decision(refused.code, sentence, used, level.limit, quantity.unit, expected or None))
+
+    def _refused(self, budget: Budget, used: float, upper: float, where: str) -> Refused | None:
+        """Why the work ahead may not be done; the run's own budgets answer here, a project's pot asks the others."""
+        unit, most = budget.quantity.unit, budget.quantity.value
+        if budget.scope == "project" and self._pots is not None:
+            boundary = where.startswith("before")
+            return self._pots.reserve(unit, used, upper, boundary=boundary, looks_inside=self._looks_inside)
+        return None if used + upper <= most and used < most else Refused("budget")
+
+    def _level(self, budget: Budget) -> Level:
+        """The limit, and what others have taken of it."""
+        shared = self._pots is not None and budget.scope == "project"
+        level = self._pots.level(budget.quantity.unit) if shared and self._pots is not None else None
+        return level or Level(0.0, budget.quantity.value)
+
+    def _named(self, budget: Budget) -> str:
+        if self._pots is None or budget.scope == "run":
+            return f"the budget of {budget.limit}"
+        limit = format_quantity(self._level(budget).limit, budget.quantity.unit)
+        return f"the budget of {limit} of project {self._pots.project!r}"
+
+    def _sentence(
+        self, budget: Budget, spent: Spent, refused: Refused, expected: float, upper: float, where: str, what: str
+    ) -> str:
+        named, used = self._named(budget), self._level(budget).others + spent.of(budget.quantity)
+        if refused.code == UNREACHABLE:
+            mine = format_quantity(spent.of(budget.quantity), budget.quantity.unit)
+            return (
+                f"Stopped {where}: the pot that keeps {named} cannot be reached ({refused.why}), and what this run had reserved "
+                f"does not suffice to go on ({mine} used)."
+            )
+        return _sentence(budget, spent, expected, upper, where, what, named=named, used=used)
 
     def _exceeded(self, budget: Budget, decision: Decision) -> None:
         if budget.on_exceed == "warn":
@@ -304,6 +348,9 @@ class Watch:
         if self.decision is None or not self._went_on:
             return
         used = spent.co2e_g if self.decision.unit == "g" else spent.energy_j
+        if self.decision.code != "budget" and self._pots is not None:
+            level = self._pots.level(self.decision.unit)
+            used += level.others if level is not None else 0.0
         if used > self.decision.limit:
             in_the_end = format_quantity(used, self.decision.unit)
             more = f" The framework went on all the same (its own minimum of epochs or steps): {in_the_end} in the end."
@@ -336,15 +383,19 @@ def _call(action: Callable[[Decision], object], decision: Decision) -> None:
         logger().warning("the budget's on_exceed failed; the run stops all the same", exc_info=True)
 
 
-def _sentence(budget: Budget, spent: Spent, expected: float, upper: float, where: str, what: str) -> str:
+def _sentence(
+    budget: Budget, spent: Spent, expected: float, upper: float, where: str, what: str, *, named: str, used: float
+) -> str:
     unit = budget.quantity.unit
     if unit == "g":
         interval = f"95 % interval {format_co2e(spent.co2e_low_g)} to {format_co2e(spent.co2e_high_g)}"
         boundary = f"operational, location-based CO2e; {interval}"
     else:
         boundary = f"energy at the sensors, {format_energy(spent.energy_j)}"
-    used = format_quantity(spent.of(budget.quantity), unit)
+    if budget.scope == "project":
+        boundary = f"this run {format_quantity(spent.of(budget.quantity), unit)}; {boundary}"
+    amount = format_quantity(used, unit)
     if not expected:
-        return f"Stopped {where}: {used} of the budget of {budget.limit} are used ({boundary})."
+        return f"Stopped {where}: {amount} of {named} are used ({boundary})."
     ahead = f"{what} would cost about {format_quantity(expected, unit)} (up to {format_quantity(upper, unit)})"
-    return f"Stopped {where}: {used} of the budget of {budget.limit} are used ({boundary}), and {ahead}."
+    return f"Stopped {where}: {amount} of {named} are used ({boundary}), and {ahead}."

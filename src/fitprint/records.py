@@ -21,6 +21,7 @@ from fitprint.process import host_key
 from fitprint.provenance import Provenance
 from fitprint.sensors.counter import NODE
 from fitprint.sensors.probe import Sensors
+from fitprint.shared import Level
 from fitprint.work import Facts
 
 OVERLAPPED = (
@@ -48,6 +49,7 @@ class Stretch:
         forked_from: The run from whose checkpoint this one began, or None.
         inherited: What that run had spent by then; counts against budgets and is in no sum.
         readings: Its devices' counts over time, likewise.
+        pots: How full the project's pots were, by unit.
     """
 
     run_id: str
@@ -65,6 +67,7 @@ class Stretch:
     forked_from: str | None = None
     inherited: Mapping[str, Any] | None = None
     readings: Mapping[str, Any] | None = None
+    pots: Mapping[str, Level] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,9 @@ class Records:
         score = self.beside.score(whole)
         notes = tuple(note for note in whole.notes if SCORE not in note) + ((score,) if score else ())
         series = whole.energy_series if stretch.energy_series is not None else None  # else it is written as of before
-        return dataclasses.replace(whole, notes=notes, energy_series=series, budget=self._budgets(self.spent(stretch)))
+        return dataclasses.replace(
+            whole, notes=notes, energy_series=series, budget=self._budgets(self.spent(stretch), stretch.pots)
+        )
 
     def spent(self, stretch: Stretch, unseen_j: float = 0.0) -> Spent:
         """What counts against budgets.
@@ -231,12 +236,14 @@ class Records:
             **{name: getattr(record, name) for name in names},
         }
 
-    def _budgets(self, spent: Spent) -> tuple[dict[str, Any], ...]:
+    def _budgets(self, spent: Spent, pots: Mapping[str, Level]) -> tuple[dict[str, Any], ...]:
         rows = []
         for budget in self.settings.budgets:
             quantity = budget.quantity
-            used = spent.of(quantity) / quantity.value
-            rows.append({"limit": quantity.value, "unit": quantity.unit, "scope": budget.scope, "used": used})
+            own = Level(0.0, quantity.value)
+            level = pots.get(quantity.unit, own) if budget.scope == "project" else own
+            used = level.used(spent.of(quantity))
+            rows.append({"limit": level.limit, "unit": quantity.unit, "scope": budget.scope, "used": used})
         return tuple(rows)
 
     def _sensor_rows(self, energy: Energy) -> tuple[dict[str, Any], ...]:

@@ -20,7 +20,9 @@ from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.forecast import Forecast, Position, look_ahead
 from fitprint.grid import Grid, Weighed
+from fitprint.ledger.project import Project
 from fitprint.ledger.recorder import Recorder
+from fitprint.ledger.reservation import Reservations
 from fitprint.meter import Meter
 from fitprint.notices import logger
 from fitprint.pace import Pace, Schedule
@@ -67,7 +69,6 @@ class Run:
         awaits_state: bool = False,
     ) -> None:
         self._identity = Identity(settings, kind, around, parent_run_id=parent_run_id, awaits_state=awaits_state)
-        self.watch = Watch(settings.budgets, logger().warning, self.forecast)
         self.epochs: list[EpochFootprint] = []
         self.work = Work(count_flops=settings.flops and kind == "fit")
         self._settings = settings
@@ -83,6 +84,9 @@ class Run:
         self._timeline = Timeline()
         self._grid = Grid.of(factors, self._timeline)
         self._recorder = Recorder(settings.ledger, settings.proc_root, self._clock, self._grid.errand if self._grid else None)
+        project = Project.of(settings)
+        self._pots = Reservations(project, self._recorder) if project is not None else None
+        self.watch = Watch(settings.budgets, logger().warning, self.forecast, self._pots)
         self._lock = threading.RLock()
         self._schedule = Schedule()
         self._pace = Pace()
@@ -150,11 +154,14 @@ class Run:
             self.work.first_step.leave()
             self._cut()
             self._weigh_again()
-            self.watch.conclude(self._records.spent(self._stretch()))
+            spent = self._records.spent(self._stretch())
+            self.watch.conclude(spent)
             self._status = status or ("stopped" if self.watch.should_stop else "completed")
             self._awaits_state = False
             self._open_record()
             self._emit("end", self._progress(series=True))
+            if self._pots is not None:
+                self._pots.settle({"g": spent.co2e_g, "J": spent.energy_j})
         self._meter.close()
         self._recorder.close()
         footprint = self.footprint()
@@ -170,6 +177,7 @@ class Run:
         self._awaits_state = False
         with self._lock:
             self._settle()
+            self._open_record()
         self.ask()
 
     def begin_epoch(self, index: int, schedule: Schedule) -> int:
@@ -263,6 +271,7 @@ class Run:
     def check(self, ahead_s: float) -> None:
         """Ask the budgets, outside of epochs, whether so many further seconds at the present power fit."""
         with self._lock:
+            self._open_record()
             self._cut(fresh=False)
             spent = self._records.spent(self._stretch(), self._meter.unseen_j())
             self.watch.during(spent, ahead_s * self._meter.power_w)
@@ -508,6 +517,7 @@ class Run:
             self._identity.forked_from,
             self._identity.inherited,
             self._readings.to_dict() if series else None,
+            self._pots.levels() if self._pots is not None else {},
         )
 
     def _after_epoch(self, record: EpochFootprint) -> None:
@@ -608,6 +618,8 @@ class Run:
             self._settle()
             self._identity.opened = True
             self._recorder.open(self.run_id, self._progress(), claim=self._identity.claim, before=self._before)
+            if self._pots is not None:
+                self._pots.open(self.run_id, self._records.parent_run_id, self._identity.inherited)
 
     def _emit(self, event: str, run: Callable[[], Footprint] | None = None, **fields: Any) -> None:
         self._recorder.emit(event, run, **fields)

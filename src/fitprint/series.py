@@ -12,6 +12,7 @@ from fitprint.budget import Decision
 from fitprint.config import Config, check_network, resolve
 from fitprint.errors import ConfigError, MissingExtraError
 from fitprint.footprint import Footprint
+from fitprint.ledger.project import check_project
 from fitprint.notices import logger
 from fitprint.pace import Schedule
 from fitprint.provenance import Provenance
@@ -36,6 +37,7 @@ class Series:
     def __init__(self, config: Config | None = None, make: Callable[..., Tracker] = Tracker, **options: Any) -> None:
         self.config = (config or Config()).overridden(**options)
         check_network(self.config)
+        check_project(self.config)
         self.footprints: list[Footprint] = []
         self.open: Tracker | None = None
         self._make = make

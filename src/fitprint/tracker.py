@@ -21,6 +21,7 @@ from fitprint.carbon.intensity import IntensitySource
 from fitprint.config import Config, Settings, check_network, resolve
 from fitprint.drift import Range
 from fitprint.footprint import Footprint
+from fitprint.ledger.project import check_project
 from fitprint.notices import logger, show_on_console
 from fitprint.pace import Schedule
 from fitprint.provenance import Provenance
@@ -46,7 +47,7 @@ class Tracker:
         name: Name of the run.
         run_id: Identity of the run; a new one by default. One that the ledger knows is gone on with, by whatever
             process: what was spent under it is spent.
-        ledger: Path of the SQLite file that records runs, or ``"off"``.
+        ledger: Path of the SQLite file that records runs, ``"postgresql://user@host/database"``, or ``"off"``.
         config: Options beyond these, and defaults for these.
         kind: ``fit``, ``validate``, ``test``, ``predict`` or ``command``.
         counters: Counters to read instead of this machine's sensors.
@@ -96,6 +97,7 @@ class Tracker:
             ledger=ledger,
         )
         check_network(self._config, around.environ if around else None)
+        check_project(self._config)
         self._kind = kind
         self._counters = counters
         self._around = around

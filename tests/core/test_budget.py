@@ -36,7 +36,7 @@ def pace_of(*epochs):
         ({"limit": "250 g 2 kWh"}, "a mass of CO2e such as"),
         ({"limit": "5 g/kWh"}, "a mass of CO2e such as"),
         ({"limit": ["5 g"]}, "a mass of CO2e such as"),
-        ({"limit": "5 g", "scope": "project"}, "not available yet"),
+        ({"limit": "5 g", "scope": "projects"}, "Did you mean .project."),
         ({"limit": "5 g", "check": 0}, "from 1 up"),
         ({"limit": "5 g", "check": "epochs"}, "Did you mean 'epoch'"),
         ({"limit": "5 g", "on_exceed": "halt"}, "'stop', 'warn' or a callable"),

@@ -263,3 +263,14 @@ def test_the_run_keeps_the_optimizers_settings_the_epochs_and_the_seed(carbon, p
     learning_rate = pytest.approx(0.01)
     assert told == {"optimizer": "sgd", "learning_rate": learning_rate, "momentum": 0.0, "loss": "mse", "epochs": 1, "width": 1}
     assert callback.footprint.seed == 1
+
+
+def test_a_projects_pot_that_is_spent_leaves_the_one_batch_that_keras_always_runs(carbon, pace, model, data, tmp_path):
+    options = {"ledger": str(tmp_path / "fitprint.db"), "project": "sweep"}
+    spender = carbon(**options, budget=Budget("700 J", scope="project", on_exceed="warn"))
+    model.fit(**data, epochs=2, callbacks=[spender, pace])
+    steps = int(model.optimizer.iterations)
+    last = carbon(**options, budget=Budget("700 J", scope="project"))
+    model.fit(**data, epochs=10, callbacks=[last, pace])
+    assert int(model.optimizer.iterations) - steps <= 1
+    assert last.footprint.stop_reason["code"] == "pot_spent"

@@ -427,3 +427,14 @@ def test_without_a_seed_of_the_users_none_is_kept(pl, carbon, monkeypatch):
         max_epochs=1, callbacks=[callback], logger=False, enable_checkpointing=False, limit_train_batches=1, limit_val_batches=0
     ).fit(pl.BoringModel())
     assert (callback.footprint.hparams, callback.footprint.seed) == (None, None)
+
+
+def test_a_projects_pot_that_is_spent_trains_nothing(carbon, model, trainer, tmp_path):
+    options = {"ledger": str(tmp_path / "fitprint.db"), "project": "sweep"}
+    spender = carbon(**options, budget=Budget("700 J", scope="project", on_exceed="warn"))
+    trainer(spender, max_epochs=2).fit(model())
+    last = carbon(**options, budget=Budget("700 J", scope="project"))
+    t = trainer(last, max_epochs=10)
+    t.fit(model())
+    assert t.global_step == 0
+    assert last.footprint.stop_reason["code"] == "pot_spent"

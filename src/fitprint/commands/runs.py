@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from fitprint.commands import pots
 from fitprint.commands.printing import print_table
 from fitprint.ledger.store import Ledger
 from fitprint.project import ProjectTotal, project_total
@@ -20,6 +21,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--project", help="only the runs of this project, with their total")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_runs)
+    more = parser.add_subparsers(metavar="import | pot", title="more")
+    pots.add_import(more)
+    pots.add_pot(more)
 
 
 def _runs(options: argparse.Namespace) -> int:

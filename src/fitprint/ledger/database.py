@@ -113,7 +113,7 @@ def open_database(where: Location | Path | str, *, create: bool = True, timeout_
     Args:
         where: Its place, or ``":memory:"``.
         create: Make it where it is missing.
-        timeout_s: How long to wait for other writers.
+        timeout_s: How long to wait for other writers of a file.
 
     Raises:
         sqlite3.Error: If a file cannot be opened.
@@ -126,4 +126,4 @@ def open_database(where: Location | Path | str, *, create: bool = True, timeout_
         return SqliteDatabase(place.path, create=create, timeout_s=timeout_s)
     from fitprint.ledger.postgres import PostgresDatabase
 
-    return PostgresDatabase(place, timeout_s=timeout_s)
+    return PostgresDatabase(place)

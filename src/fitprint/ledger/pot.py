@@ -127,16 +127,16 @@ class Pot:
             self._write(run_id, used, reserved, parent_run_id)
         return Grant(granted, reserved, others, limit)
 
-    def settle(self, run_id: str, used: float = 0.0) -> None:
+    def settle(self, run_id: str, used: float | None = None) -> None:
         """Give back what is reserved: the run has ended.
 
         Args:
             run_id: The run.
-            used: All that it has used; what is known already is the least.
+            used: All that it has used; where it cannot tell, what is known of it.
         """
         with self._db.transaction():
             self._lock()
-            self._write(run_id, max(used, self._known(run_id)), 0.0)
+            self._write(run_id, self._known(run_id) if used is None else used, 0.0)
 
     def resume(self, run_id: str, used: float) -> float:
         """A run begins, or goes on after it was killed: its open reservation is given back.

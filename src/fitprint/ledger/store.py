@@ -57,18 +57,25 @@ class Store:
                 getattr(self, f"_{event['event']}")(event)
 
     def _start(self, event: Mapping[str, Any]) -> None:
-        process = event.get("process", {})
+        self._begin(event["run_id"], event.get("process", {}), self.database.heard_at(event["at"]))
+        if "before" in event:
+            self._replace_epochs(event["run_id"], event["before"])
+        self._progress(event)
+
+    def _begin(self, run_id: str, process: Mapping[str, Any], heard_at: float | None) -> None:
         self.database.execute(
             "INSERT INTO runs (run_id, boot_id, pid, pid_started, heard_at, record) "
             "VALUES (:run_id, :boot_id, :pid, :started, :heard_at, '{}') ON CONFLICT (run_id) DO UPDATE SET "
             "boot_id = excluded.boot_id, pid = excluded.pid, pid_started = excluded.pid_started",
-            run_id=event["run_id"],
-            heard_at=self.database.heard_at(event["at"]),
+            run_id=run_id,
+            heard_at=heard_at,
             **{name: process.get(name) for name in ("boot_id", "pid", "started")},
         )
-        if "before" in event:
-            self._replace_epochs(event["run_id"], event["before"])
-        self._progress(event)
+
+    def take_over(self, run_id: str, record: Mapping[str, Any], process: Mapping[str, Any], heard_at: float | None) -> None:
+        """Write a run as another store has it, in an open transaction."""
+        self._begin(run_id, process, heard_at)
+        self._write_run(run_id, heard_at, record)
 
     def _replace_epochs(self, run_id: str, before: Mapping[str, Any]) -> None:
         """A resumed run brings its epochs along: they may be of another ledger."""
@@ -87,9 +94,9 @@ class Store:
         query = f"SELECT record FROM runs WHERE run_id = :run_id{self.database.locking}"
         rows = self.database.execute(query, run_id=event["run_id"])
         record = {**(json.loads(rows[0][0]) if rows else {}), **event["run"]}
-        self.write_run(event["run_id"], self.database.heard_at(event["at"]), record)
+        self._write_run(event["run_id"], self.database.heard_at(event["at"]), record)
 
-    def write_run(self, run_id: str, heard_at: float | None, record: Mapping[str, Any]) -> None:
+    def _write_run(self, run_id: str, heard_at: float | None, record: Mapping[str, Any]) -> None:
         """Write a run's row and those of its sensors, in an open transaction."""
         self.database.execute(
             f"INSERT INTO runs (run_id, heard_at, record, {', '.join(COLUMNS)}) "

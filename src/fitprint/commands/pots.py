@@ -1,0 +1,108 @@
+"""``fitprint runs import`` merges ledgers; ``fitprint runs pot`` shows what a project's budget has left."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from fitprint.commands.printing import print_table
+from fitprint.errors import LedgerError
+from fitprint.ledger.importing import import_runs
+from fitprint.ledger.pot import COLUMNS, Pot
+from fitprint.ledger.project import open_pots
+from fitprint.ledger.store import Ledger
+from fitprint.units import format_quantity
+
+
+def add_import(commands: Any) -> None:
+    """Add the parser of ``runs import``."""
+    parser = commands.add_parser("import", help="merge other ledgers and journals into this one, by run id")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a fitprint.db, a fitprint.d, or a folder of these")
+    _add_common(parser)
+    parser.set_defaults(command=_import)
+
+
+def add_pot(commands: Any) -> None:
+    """Add the parser of ``runs pot``."""
+    parser = commands.add_parser("pot", help="what the runs of a project have used and reserved of its budget")
+    parser.add_argument("--project", required=True, help="the project")
+    parser.add_argument("--settle", metavar="RUN", help="give back what a killed run, which will not be resumed, had reserved")
+    _add_common(parser)
+    parser.set_defaults(command=_pot)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    # Given before the word or after it; what is not given after it does not undo what was given before.
+    parser.add_argument(
+        "--ledger", default=argparse.SUPPRESS, help="the ledger's file or URL; fitprint.db in this folder by default"
+    )
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+
+
+def _import(options: argparse.Namespace) -> int:
+    place = Ledger(options.ledger).place
+    done = import_runs(place, options.paths)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(done)))
+    else:
+        print(f"{place}: {done.new} runs are new, {done.renewed} went on since, {done.same} were there")
+    return 0
+
+
+def _pot(options: argparse.Namespace) -> int:
+    ledger = Ledger(options.ledger)
+    if not ledger.place.may_exist:
+        raise LedgerError(f"there is no ledger {ledger.place}. Name another with --ledger.")
+    status = {row["run_id"]: row["status"] for row in ledger.runs()}
+    with closing(open_pots(ledger.place, create=False)) as database:
+        pots = {unit: Pot(database, options.project, unit) for unit in COLUMNS}
+        pots = {unit: pot for unit, pot in pots.items() if pot.limit() is not None}
+        if not pots:
+            known = ", ".join(row[0] for row in database.execute("SELECT DISTINCT project FROM pots ORDER BY project")) or "none"
+            raise LedgerError(f"no pot of project {options.project!r} in {ledger.place}. Projects that have one: {known}.")
+        if options.settle:
+            _settle(pots, options.settle, status.get(options.settle))
+        rows = [_row(options.project, unit, pot, status) for unit, pot in pots.items()]
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        for row in rows:
+            _show(row)
+    return 0
+
+
+def _settle(pots: dict[str, Pot], run_id: str, status: str | None) -> None:
+    if status == "running":
+        raise LedgerError(f"run {run_id!r} is running and will settle by itself. A killed one shows as lost after two minutes.")
+    held = [pot for pot in pots.values() if run_id in {charge.run_id for charge in pot.charges()}]
+    if not held:
+        raise LedgerError(f"run {run_id!r} has nothing in this pot.")
+    for pot in held:
+        pot.settle(run_id)
+    print(f"{run_id} is settled", file=sys.stderr)
+
+
+def _row(project: str, unit: str, pot: Pot, status: dict[str, Any]) -> dict[str, Any]:
+    charges = pot.charges()
+    used, reserved = (sum(getattr(charge, name) for charge in charges) for name in ("used", "reserved"))
+    limit = pot.limit() or 0.0
+    runs = [{**dataclasses.asdict(charge), "status": status.get(charge.run_id)} for charge in charges]
+    whole = {"limit": limit, "used": used, "reserved": reserved, "left": limit - used - reserved}
+    return {"project": project, "unit": unit, **whole, "runs": runs}
+
+
+def _show(row: dict[str, Any]) -> None:
+    limit, used, reserved, left = (format_quantity(row[name], row["unit"]) for name in ("limit", "used", "reserved", "left"))
+    print(f"{row['project']}: {used} of {limit} used, {reserved} reserved, {left} left")
+    cells = [_cells(run, row["unit"]) for run in row["runs"]]
+    if cells:
+        print_table(("run", "status", "used", "reserved"), cells)
+
+
+def _cells(run: dict[str, Any], unit: str) -> list[str]:
+    return [run["run_id"], run["status"] or "", format_quantity(run["used"], unit), format_quantity(run["reserved"], unit)]
