@@ -15,6 +15,7 @@ from fitprint.work import Feed, parameters_of
 
 if importlib.util.find_spec("transformers") is None:
     raise MissingExtraError("fitprint_transformers", "transformers")
+from fitprint_transformers.settings import hparams_of
 from transformers import TrainerCallback
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         setattr(control, IN_CONTROL, self)
         tracker = self.series.begin("fit", awaits_state=True)
         self.series.resume((state.stateful_callbacks or {}).get(STATE_KEY, {}).get("attributes", {}))
+        hparams: dict[str, Any] = self.series.shielded("reading the hyperparameters", lambda: hparams_of(args), {})
+        tracker.describe(hparams=hparams, seed=args.seed)
         tracker.check_start()
         if args.eval_on_start:
             self._enter("validate")

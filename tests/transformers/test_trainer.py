@@ -249,3 +249,13 @@ def test_switched_off_it_keeps_the_keys_and_writes_nothing(carbon, trainer, monk
     made.train()
     assert [row["carbon/epoch_co2e_g"] for row in of_epochs(made.state.log_history)] == [0.0] * 3
     assert not list(tmp_path.glob("fitprint*"))
+
+
+def test_the_run_keeps_how_the_model_is_trained_and_the_seed(carbon, trainer):
+    callback = carbon()
+    trainer(callback, num_train_epochs=1, learning_rate=0.01, seed=7, hub_token="secret").train()
+    hparams = callback.footprint.hparams
+    assert (hparams["learning_rate"], hparams["lr_scheduler_type"]) == (0.01, "linear")
+    assert hparams["per_device_train_batch_size"] == 2
+    assert callback.footprint.seed == 7
+    assert "secret" not in callback.footprint.to_json()
