@@ -89,7 +89,7 @@ def test_a_run_that_went_on_since_is_renewed(tmp_path, ledger, capsys):
     train(source, "run", 4)
     run_of("runs", "import", source, "--ledger", ledger)
     assert "1 went on since" in capsys.readouterr().out
-    assert Ledger(ledger).footprint("run").energy_j == 400.0
+    assert Ledger(ledger).footprint("run").energy_j == 600.0
 
 
 def test_imported_runs_are_charged_to_the_pot_once(two_machines, ledger, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from fitprint.ledger.pot import Pot
 from fitprint.ledger.project import open_pots
 from fitprint.location import Location
 from fitprint.pace import Schedule
+from fitprint.process import Process, boot_id
 from fitprint.sensors.probe import Surroundings
 from fitprint.series import Series
 from fitprint.testing import FakeClock, ScriptedCounter
@@ -148,9 +150,18 @@ def test_a_changed_limit_is_warned_about_and_holds_for_all(ledger, caplog):
     assert footprint.energy_j <= 500.0
 
 
-def test_a_killed_run_stays_charged_until_it_is_resumed(ledger):
-    killed = Machine(ledger, run_id="trial-1")
-    killed.train(3)
+def gone(proc_root):
+    """A process of this machine that has ended."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    return Process(boot_id(proc_root), ended.pid, "1")
+
+
+def test_a_killed_run_stays_charged_until_it_is_resumed(ledger, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("fitprint.ledger.recorder.this_process", gone)
+        killed = Machine(ledger, run_id="trial-1")
+        killed.train(3)
     state = killed.tracker.state()
     killed.tracker._run._recorder.close()  # what was written is written; the process is gone
     charges, _ = pot_of(ledger)
