@@ -266,9 +266,11 @@ def _save_model(model: Any, path: Path) -> None:
 
 def _hparams(model: Any, params: Mapping[str, Any] | None) -> dict[str, Any]:
     """The optimizer's settings, and what ``fit`` was called with as far as it tells callbacks."""
-    settings = dict(model.optimizer.get_config()) if getattr(model, "optimizer", None) is not None else {}
-    loss = getattr(model, "loss", None)
-    told = {"optimizer": settings.pop("name", None), "loss": loss, "epochs": (params or {}).get("epochs")}
+    optimizer = getattr(model, "optimizer", None)
+    settings = dict(optimizer.get_config()) if optimizer is not None else {}
+    settings.pop("name", None)  # Keras numbers them: the second model's is another, though it is the same optimizer
+    kind = type(optimizer).__name__ if optimizer is not None else None
+    told = {"optimizer": kind, "loss": getattr(model, "loss", None), "epochs": (params or {}).get("epochs")}
     return {name: value for name, value in {**settings, **told}.items() if value is not None}
 
 

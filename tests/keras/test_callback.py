@@ -261,7 +261,7 @@ def test_the_run_keeps_the_optimizers_settings_the_epochs_and_the_seed(carbon, p
     hparams = callback.footprint.hparams
     told = {name: hparams[name] for name in ("optimizer", "learning_rate", "momentum", "loss", "epochs", "width")}
     learning_rate = pytest.approx(0.01)
-    assert told == {"optimizer": "sgd", "learning_rate": learning_rate, "momentum": 0.0, "loss": "mse", "epochs": 1, "width": 1}
+    assert told == {"optimizer": "SGD", "learning_rate": learning_rate, "momentum": 0.0, "loss": "mse", "epochs": 1, "width": 1}
     assert callback.footprint.seed == 1
 
 
