@@ -16,8 +16,8 @@ CARBON = "carbon/"
 PREFIXES = ("", "train/")
 TEXT_TAGS = ("fitprint/run/text_summary", "fitprint/run", "train/fitprint/run/text_summary")
 LAST_TAGS = ("total_co2e_g", "total_energy_wh", "measured_fraction", "budget_used")
-# As many as TensorBoard keeps of a series if it is not told otherwise.
-MOST_POINTS = 1000
+# TensorBoard itself keeps 1,000 of a series if it is not told otherwise (``--samples_per_plugin``).
+MOST_POINTS = 10_000
 
 
 class Point(NamedTuple):

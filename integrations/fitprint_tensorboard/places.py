@@ -24,6 +24,7 @@ def places_of(record: Footprint | None) -> dict[str, Any] | None:
         "co2e": format_co2e(record.co2e_g),
         "basis": shown[0].basis_kind,
         "of": len(ranked),
+        "sources": list(dict.fromkeys(place.source for place in shown)),
         "places": [_place(place, here) for place in shown],
     }
 
@@ -39,5 +40,4 @@ def _place(place: Elsewhere, here: str) -> dict[str, Any]:
         "interval": f"{format_co2e(place.co2e_low_g)} to {format_co2e(place.co2e_high_g)}",
         "intensity": f"{significant(place.g_per_kwh)} g/kWh",
         "year": place.year,
-        "source": place.source,
     }

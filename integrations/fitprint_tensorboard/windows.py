@@ -18,6 +18,8 @@ MOST_WINDOWS = 200
 ROUNDING = 1e-6
 # A run of so few epochs is shown in blocks, if it has any.
 FEW_EPOCHS = 2
+# Blocks so many times further from each other than the nearest two have lost one between them.
+GAP = 1.5
 # Of a group of epochs: the mean of what each used, the last of what has been used by then.
 EACH = ("epoch_co2e_g", "epoch_co2e_low_g", "epoch_co2e_high_g", "epoch_energy_wh", "power_w")
 SO_FAR = ("total_co2e_g", "total_energy_wh", "forecast_co2e_g")
@@ -71,7 +73,7 @@ def metric_of(source: Source, name: str, events: Events) -> dict[str, Any] | Non
     values = _column(events.series(run, [tag]).get(tag, []), steps, within=True)
     grams = _column(series.get("total_co2e_g", []), steps)
     if axis == "step":
-        grams = _summed(_column(series.get("block_co2e_g", []), steps))
+        grams = _summed(_column(series.get("block_co2e_g", []), steps), _follows(steps))
     known = [(g, v, x) for g, v, x in zip(grams, values, labels, strict=True) if g is not None and v is not None]
     thin = [known[group[-1]] for group in _groups(len(known))]
     columns = ("co2e_g", "value", "x")
@@ -115,26 +117,34 @@ def _column(points: Sequence[Point], steps: Sequence[int], *, within: bool = Fal
 
 
 def _of_blocks(series: dict[str, list[Point]], columns: dict[str, Column], steps: Sequence[int]) -> dict[str, Column]:
-    """Blocks have grams and energy; their power is that between the writing of two of them."""
+    """Blocks have grams and energy; sums and powers only where TensorBoard has kept the block before, too."""
     grams, energy = _column(series.get("block_co2e_g", []), steps), _column(series.get("block_energy_wh", []), steps)
-    times = _column([p._replace(value=p.wall_time) for p in series.get("block_co2e_g", [])], steps)
-    power: Column = [None, *(_power(wh, *ends) for wh, ends in zip(energy[1:], itertools.pairwise(times), strict=True))]
-    totals = {"total_co2e_g": _summed(grams), "total_energy_wh": _summed(energy)}
-    return columns | totals | {"epoch_co2e_g": grams, "epoch_energy_wh": energy, "power_w": power[: len(steps)]}
+    times = [point.wall_time for point in series.get("block_co2e_g", [])]
+    follows = _follows(steps)
+    power = [_power(energy[i], times[i] - times[i - 1]) if follows[i] else None for i in range(len(steps))]
+    totals = {"total_co2e_g": _summed(grams, follows), "total_energy_wh": _summed(energy, follows)}
+    return columns | totals | {"epoch_co2e_g": grams, "epoch_energy_wh": energy, "power_w": power}
 
 
-def _power(energy_wh: float | None, start: float | None, end: float | None) -> float | None:
-    if energy_wh is None or start is None or end is None or end <= start:
-        return None
-    return energy_wh * J_PER_WH / (end - start)
+def _follows(steps: Sequence[int]) -> list[bool]:
+    """Whether each block comes right after the one before it: blocks are all of one length."""
+    lengths = [after - before for before, after in itertools.pairwise(steps)]
+    longest = min(lengths, default=0) * GAP
+    return [False, *(length < longest for length in lengths)][: len(steps)]
 
 
-def _summed(column: Column) -> Column:
-    total, sums = 0.0, []
-    for value in column:
-        total += value or 0.0
+def _power(energy_wh: float | None, seconds: float) -> float | None:
+    return None if energy_wh is None or seconds <= 0 else energy_wh * J_PER_WH / seconds
+
+
+def _summed(column: Column, follows: Sequence[bool]) -> Column:
+    """Sums so far, unknown from the first gap on."""
+    sums: Column = []
+    total: float | None = 0.0
+    for i, value in enumerate(column):
+        total = None if total is None or value is None or (i and not follows[i]) else total + value
         sums.append(total)
-    return list(sums)
+    return sums
 
 
 def _groups(count: int) -> list[range]:

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import importlib.metadata
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -34,6 +35,7 @@ WITHOUT_TENSORFLOW = (
 )
 ENTRY_POINT = "[tensorboard_plugins]\nfitprint = fitprint_tensorboard.loader:CarbonLoader\n"
 START_S = 60
+NOT_OURS = re.compile(r"/font-roboto/|favicon")
 
 
 @pytest.fixture(scope="session")
@@ -108,22 +110,34 @@ def _await(process, port, path, said):
 
 
 class Tab:
-    """The Carbon tab in a page of TensorBoard, and what the browser had to say."""
+    """The Carbon tab, by itself or as a tab of TensorBoard's page, and what the browser had to say against it."""
 
-    def __init__(self, browser, url, width=1280, scheme="light"):
+    def __init__(self, browser, url, *, whole=False, width=1280, scheme="light"):
         self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page.set_default_timeout(15_000)
         self.said = []
-        self.page.on("console", lambda message: self._hear(message))
+        self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.said.append(f"failed: {request.url}"))
-        self.page.on("response", lambda response: response.status >= 400 and self.said.append(f"{response.status}: {response.url}"))
-        self.page.goto(f"{url}#fitprint")
-        self.frame = self.page.frame_locator("iframe")
+        self.page.on("requestfailed", lambda request: self._note(f"failed: {request.url}", request.url))
+        self.page.goto(f"{url}#fitprint" if whole else f"{url}data/plugin_entry.html?name=fitprint", timeout=30_000)
+        self.frame = self.page.frame_locator("iframe") if whole else self.page
         self.frame.locator("section, pre").first.wait_for()
 
     def _hear(self, message):
         if message.type == "error":
-            self.said.append(message.text)
+            self._note(message.text, message.location["url"])
+
+    def _note(self, text, url):
+        """All but files of TensorBoard's own that it does not find below a path prefix, or for a page of ours."""
+        if not NOT_OURS.search(url):
+            self.said.append(f"{text} {url}")
+
+    def chart(self, title):
+        """The figure with that title, once it is drawn."""
+        caption = self.frame.locator("figcaption", has_text=re.compile(f"^{re.escape(title)}$"))
+        figure = self.frame.locator("figure").filter(has=caption)
+        figure.locator("svg.canvas text").first.wait_for()
+        return figure
 
 
 @pytest.fixture

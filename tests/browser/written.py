@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fitprint import Tracker
+from fitprint import Footprint, Tracker
 from fitprint.pace import Schedule
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
@@ -12,10 +12,9 @@ from fitprint_tensorboard import CarbonWriter
 
 STEPS, TRAIN_S, VALIDATE_S = 10, 54.0, 6.0
 WATTS = 100.0
-EPOCH_WH = WATTS * (TRAIN_S + VALIDATE_S) / 3600
 
 
-def write_run(folder: Path, *, epochs: int = 4, prefix: str = "", metric: str = "val_acc", **options) -> None:
+def write_run(folder: Path, *, epochs: int = 4, prefix: str = "", metric: str = "val_acc", **options) -> Footprint:
     """A run on one scripted GPU of 100 W, with steps as Lightning counts them, or as the Trainer does with a prefix."""
     clock = FakeClock()
     counter = ScriptedCounter(clock, watts=WATTS)
@@ -31,6 +30,7 @@ def write_run(folder: Path, *, epochs: int = 4, prefix: str = "", metric: str = 
             writer.scalars({f"{prefix}{tag}": value for tag, value in values.items()}, step=(epoch + 1) * STEPS - (not prefix))
     writer.text("fitprint/run", tracker.run_text(at_once=True), epochs * STEPS)
     writer.close()
+    return tracker.footprint
 
 
 def _train(tracker, clock, epoch, epochs):

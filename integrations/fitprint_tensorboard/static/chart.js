@@ -68,7 +68,7 @@ export function swatch(mark) {
 
 /** The values behind a chart, filled in when it is opened. */
 function tableOf(title, table) {
-  const details = el("details", {}, el("summary", {}, "Values as a table"));
+  const details = el("details", { "data-key": `table ${title}` }, el("summary", { "data-key": title }, "Values as a table"));
   details.addEventListener("toggle", () => {
     if (!details.open || details.childElementCount > 1) return;
     const { head, rows } = table();

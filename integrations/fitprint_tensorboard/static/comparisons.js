@@ -14,9 +14,21 @@ export function budgetChart(runs, quantity) {
   const budgets = budgetsOf(runs, unit);
   const near = budgets.filter(({ value }) => value <= FAR * highest);
   const far = budgets.filter(({ value }) => value > FAR * highest);
-  const note = far.map(({ text }) => `Far above this chart: ${text}.`).join(" ");
+  const note = [...runs.map((run) => (run.row.stopped ? `${run.name}: ${run.row.stopped}` : standing(run, unit, key))), ...far.map(({ text }) => `Far above this chart: ${text}.`)].filter(Boolean).join(" ");
   return lineChart({ title: unit === "g" ? "CO2e so far" : "Energy so far", lines, x: axisOf(runs), y: { name: unit === "g" ? "CO2e" : "energy", unit, zero: true }, levels: near, note });
 }
+
+/** Where a run with a budget stands, and where it was heading. */
+function standing(run, unit, key) {
+  if (run.budget?.unit !== unit) return "";
+  const { limit } = run.budget;
+  const [spent, ahead] = [lastOf(run[key]), unit === "g" ? lastOf(run.forecast_co2e_g) : null];
+  const used = `${run.name}: ${format(spent, unit)} of the budget of ${format(limit, unit)} used by the last epoch`;
+  if (ahead === null) return `${used}.`;
+  return `${used}, forecast of the whole run ${format(ahead, unit)}, ${ahead > limit ? "over" : "within"} the budget.`;
+}
+
+const lastOf = (column) => column.filter((value) => value !== null).at(-1) ?? null;
 
 function budgetsOf(runs, unit) {
   const limits = new Map();

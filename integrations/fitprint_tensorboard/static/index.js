@@ -1,5 +1,5 @@
 // The Carbon tab. TensorBoard calls `render` once in a frame of its own.
-import { el } from "./dom.js";
+import { el, swap } from "./dom.js";
 import { elsewhereTable } from "./elsewhere.js";
 import { runsTable, nameOf } from "./runs.js";
 import { get, onReload } from "./server.js";
@@ -9,6 +9,7 @@ import { followTheme } from "./theme.js";
 
 const MOST_CHOSEN = 8; // lines in one chart that can still be told apart: so many colours there are
 const FIRST_CHOSEN = 3;
+const DRAWN = "fitprint-drawn"; // in the browser's timeline: when there is something to see
 
 export async function render() {
   document.documentElement.lang = "en";
@@ -120,12 +121,7 @@ class View {
   // ---- runs
 
   showRuns() {
-    const around = this.sections.runs.firstChild;
-    const [top, focused] = [around?.scrollTop ?? 0, document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.className];
-    const table = runsTable(this.rows, this.colours, (run, on) => this.choose(run, on), this.sorting, this.filter);
-    this.sections.runs.replaceChildren(table);
-    table.scrollTop = top;
-    if (focused) [...table.querySelectorAll("input, button")].find((node) => node.getAttribute("aria-label") === focused)?.focus();
+    swap(this.sections.runs, runsTable(this.rows, this.colours, (run, on) => this.choose(run, on), this.sorting, this.filter));
     options(this.placesOf, this.rows.map((row) => [row.run, nameOf(row)]), this.elsewhere ?? [...this.colours.keys()][0]);
   }
 
@@ -150,7 +146,6 @@ class View {
     this.sorting.down = this.sorting.key === key ? !this.sorting.down : key !== "run";
     this.sorting.key = key;
     this.showRuns();
-    this.sections.runs.querySelector("[aria-sort] button")?.focus();
   }
 
   search(text) {
@@ -174,10 +169,11 @@ class View {
   showCharts() {
     const runs = this.shown();
     const drawn = runs.filter((run) => run.x.length);
-    if (!drawn.length) return ["epochs", "budget", "metric", "power"].forEach((name) => this.sections[name].replaceChildren(nothing(runs)));
-    this.sections.epochs.replaceChildren(el("div", { class: "multiples" }, drawn.map((run) => stackedChart(run.name, run, this.by, this.quantity))));
-    this.sections.budget.replaceChildren(budgetChart(drawn, this.quantity));
-    this.sections.power.replaceChildren(powerChart(drawn));
+    if (!drawn.length) return ["epochs", "budget", "metric", "power"].forEach((name) => swap(this.sections[name], nothing(runs)));
+    performance.mark(DRAWN);
+    swap(this.sections.epochs, el("div", { class: "multiples" }, drawn.map((run) => stackedChart(run.name, run, this.by, this.quantity))));
+    swap(this.sections.budget, budgetChart(drawn, this.quantity));
+    swap(this.sections.power, powerChart(drawn));
     this.showMetric(drawn);
   }
 
@@ -185,11 +181,11 @@ class View {
     const names = [...new Set(runs.flatMap((run) => run.metrics))];
     if (!names.includes(this.metric)) this.metric = names.find((name) => /acc|f1|auc/i.test(name) && /val|eval/i.test(name)) ?? names.find((name) => /loss/i.test(name)) ?? names[0];
     options(this.metrics, names.map((name) => [name, name]), this.metric);
-    if (!names.length) return this.sections.metric.replaceChildren(el("p", { class: "note" }, "These runs have logged no metrics of their own."));
+    if (!names.length) return swap(this.sections.metric, el("p", { class: "note" }, "These runs have logged no metrics of their own."));
     const asked = this.metric;
     const having = runs.filter((run) => run.metrics.includes(asked));
     const read = await Promise.all(having.map((run) => get("metric", { run: run.run, metric: asked }).catch(() => null)));
-    if (asked === this.metric) this.sections.metric.replaceChildren(metricChart(having, read, asked));
+    if (asked === this.metric) swap(this.sections.metric, metricChart(having, read, asked));
   }
 
   pickMetric(name) {
@@ -207,7 +203,7 @@ class View {
   async showPlaces() {
     const run = this.placesOf.value;
     const table = await elsewhereTable(run);
-    if (run === this.placesOf.value) this.sections.places.replaceChildren(table);
+    if (run === this.placesOf.value) swap(this.sections.places, table);
   }
 }
 

@@ -4,15 +4,14 @@ import { el } from "./dom.js";
 
 const COLUMNS = [
   { head: "run", key: "run" },
-  { head: "CO2e", key: "co2e_g", text: "co2e", number: true },
-  { head: "95 % interval", text: "interval", number: true },
+  { head: "CO2e", key: "co2e_g", text: "co2e", below: "interval", number: true },
   { head: "energy", key: "energy_j", text: "energy", number: true },
   { head: "time", key: "duration_s", text: "time", number: true },
   { head: "measured", key: "measured", number: true },
   { head: "budget used", key: "budget", number: true },
   { head: "place", key: "place" },
   { head: "status", key: "status" },
-  { head: "that is", text: "equivalent" },
+  { head: "that is", text: "equivalent", wide: true },
 ];
 
 /** @param chosen Map of run to colour. @param choose (run, on) => whether it could be. */
@@ -22,7 +21,7 @@ export function runsTable(rows, chosen, choose, sorting, filter) {
   const body = shown.map((row) => rowOf(row, chosen, choose));
   const empty = shown.length ? null : el("p", { class: "note" }, "No run fits this filter.");
   const table = el("table", { class: "runs" }, el("thead", {}, head), el("tbody", {}, body));
-  return el("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Runs" }, table, empty);
+  return el("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Table of runs" }, table, empty);
 }
 
 function headOf(column, sorting) {
@@ -31,7 +30,7 @@ function headOf(column, sorting) {
   const on = sorting.key === column.key;
   const order = on ? (sorting.down ? "descending" : "ascending") : undefined;
   const arrow = on ? (sorting.down ? " ▾" : " ▴") : "";
-  const button = el("button", { type: "button", class: "sort", onclick: () => sorting.by(column.key) }, `${column.head}${arrow}`);
+  const button = el("button", { type: "button", class: "sort", "data-key": column.key, onclick: () => sorting.by(column.key) }, `${column.head}${arrow}`);
   return el("th", { scope: "col", class: classes, "aria-sort": order }, button);
 }
 
@@ -49,11 +48,14 @@ function rowOf(row, chosen, choose) {
   const box = el("input", { type: "checkbox", "aria-label": `show ${nameOf(row)}`, checked: colour !== undefined, onchange: (event) => {
     event.target.checked = choose(row.run, event.target.checked);
   } });
-  const cells = COLUMNS.map(({ key, text, number }) => {
-    const shown = key === "run" ? nameOf(row) : row[text ?? key] || "";
-    return el(key === "run" ? "th" : "td", { class: number ? "number" : "", scope: key === "run" ? "row" : undefined, title: key === "status" ? row.stopped || undefined : undefined }, shown);
-  });
-  return el("tr", {}, el("td", { class: "pick" }, box, colour === undefined ? null : swatch(`line s${colour}`)), cells);
+  return el("tr", {}, el("td", { class: "pick" }, box, colour === undefined ? null : swatch(`line s${colour}`)), COLUMNS.map((column) => cellOf(row, column)));
+}
+
+function cellOf(row, { key, text, below, number, wide }) {
+  if (key === "run") return el("th", { scope: "row" }, nameOf(row));
+  const classes = [number && "number", wide && "wide"].filter(Boolean).join(" ");
+  const more = below && row[below] ? el("span", { class: "below" }, row[below]) : null;
+  return el("td", { class: classes }, row[text ?? key] || "", more);
 }
 
 /** TensorBoard's name of the run, with the run's own where it has one. */

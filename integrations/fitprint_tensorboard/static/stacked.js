@@ -7,6 +7,7 @@ import { format } from "./units.js";
 // The same name has the same colour in every run.
 const ORDER = ["gpu", "cpu", "dram", "soc", "train", "validate", "sanity_check", "checkpoint", "test", "predict", "other"];
 const COLOURS = { gpu: 0, cpu: 1, dram: 2, soc: 3, train: 0, validate: 1, sanity_check: 3, checkpoint: 4, test: 2, predict: 6, other: 5 };
+const ROOM = 1.05; // above the highest bar
 const WIDEST = 64; // px of a bar
 const MANY = 60; // bars from so many on stand side by side
 const rank = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
@@ -58,7 +59,7 @@ function draw({ run, unit, total, layers, banded }, width, height) {
     width,
     height,
     { low, high, name: run.axis, whole: true },
-    { low: 0, high: highest || 1, name: unit === "g" ? "CO2e" : "energy", unit },
+    { low: 0, high: highest * ROOM || 1, name: unit === "g" ? "CO2e" : "energy", unit },
   );
   const half = Math.min(WIDEST / 2, Math.max(0.5, ((inner.right - inner.left) / count / 2) * (count > MANY ? 1 : 0.8)));
   const middle = (i) => toX(run.x[i]);
