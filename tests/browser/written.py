@@ -21,14 +21,14 @@ def write_run(folder: Path, *, epochs: int = 4, prefix: str = "", metric: str = 
     around = Surroundings(clock=clock, environ={})
     writer = CarbonWriter(folder)
     with Tracker(counters=[counter], around=around, ledger="off", **options) as tracker:
-        writer.text("fitprint/run", tracker.run_text(at_once=True), 0)
+        writer.run(tracker.run_text(at_once=True), 0)
         for epoch in range(epochs):
             if tracker.should_stop:
                 break
             _train(tracker, clock, epoch, epochs)
             values = {metric: 1 - 0.5 / (epoch + 1), **tracker.scalars(), "epoch": epoch + 1 if prefix else epoch}
             writer.scalars({f"{prefix}{tag}": value for tag, value in values.items()}, step=(epoch + 1) * STEPS - (not prefix))
-    writer.text("fitprint/run", tracker.run_text(at_once=True), epochs * STEPS)
+    writer.run(tracker.run_text(at_once=True), epochs * STEPS)
     writer.close()
     return tracker.footprint
 
