@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -93,7 +94,8 @@ class CarbonWriter:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self.log_dir.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{int(time.time())}.fitprint.{os.getpid()}.{next(_NUMBERS)}"
+        # Files are read in the order of their names: after one that a framework began in this second and has closed.
+        name = f"events.out.tfevents.{math.ceil(time.time())}.fitprint.{os.getpid()}.{next(_NUMBERS)}"
         self._file = RecordWriter((self.log_dir / name).open("wb"))
         self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
         return self._file
