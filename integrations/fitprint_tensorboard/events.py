@@ -15,6 +15,8 @@ CARBON = "carbon/"
 # The Hugging Face Trainer puts all that it logs under ``train/``.
 PREFIXES = ("", "train/")
 TEXT_TAGS = ("fitprint/run/text_summary", "fitprint/run", "train/fitprint/run/text_summary")
+# Of a record, those that we show.
+NUMBERS = ("co2e_g", "co2e_low_g", "co2e_high_g", "energy_j", "facility_energy_kwh", "duration_s")
 LAST_TAGS = ("total_co2e_g", "total_energy_wh", "measured_fraction", "budget_used")
 # TensorBoard itself keeps 1,000 of a series if it is not told otherwise (``--samples_per_plugin``).
 MOST_POINTS = 10_000
@@ -134,7 +136,22 @@ def _record(tags: Mapping[str, Any]) -> Footprint | None:
     """What a log folder holds may be anything: what is no record of ours is left out."""
     for data in tags.values():
         try:
-            return Footprint.from_json(data[-1].numpy.reshape(-1)[0].decode())
+            record = Footprint.from_json(data[-1].numpy.reshape(-1)[0].decode())
         except Exception:
             continue
+        if _sound(record):
+            return record
     return None
+
+
+def _sound(record: Footprint) -> bool:
+    """Whether the fields that we show are of their types: JSON itself promises nothing."""
+    numbers = [getattr(record, name) for name in NUMBERS]
+    texts = [record.run_id, record.status, record.started_at, record.name or ""]
+    mappings = [record.stop_reason or {}, *record.assumptions]
+    return (
+        all(value is None or (isinstance(value, int | float) and math.isfinite(value)) for value in numbers)
+        and record.duration_s is not None
+        and all(isinstance(text, str) for text in texts)
+        and all(isinstance(mapping, Mapping) for mapping in mappings)
+    )

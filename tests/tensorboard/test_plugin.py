@@ -159,6 +159,38 @@ def test_runs_that_are_not_ours_are_left_out():
     assert board.ask("series", run="other") is None
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"run_id": "r", "co2e_g": "many", "status": "completed"}',
+        '{"run_id": "r", "co2e_g": NaN, "status": "completed"}',
+        '{"run_id": "r", "name": {"a": 1}}',
+        '{"run_id": "r", "assumptions": ["region"]}',
+        '{"run_id": "r", "duration_s": null}',
+    ],
+)
+def test_a_record_that_is_none_of_ours_leaves_the_scalars_alone(record):
+    epochs_of("logs/run", 2)
+    writer = CarbonWriter("logs/run")
+    writer.text("fitprint/run", record, 0)
+    writer.close()
+    board = Board("logs")
+    assert (board.run("run")["co2e"], board.run("run")["status"]) == ("4 g", "")
+    assert board.ask("elsewhere", run="run") is None
+
+
+def test_while_a_run_lasts_its_scalars_are_newer_than_its_record():
+    epochs_of("logs/run", 2)
+    writer = CarbonWriter("logs/run")
+    writer.text("fitprint/run", '{"run_id": "r", "co2e_g": 0.1, "co2e_low_g": 0.05, "co2e_high_g": 0.2, "status": "running"}', 0)
+    writer.close()
+    row = Board("logs").run("run")
+    assert (row["co2e"], row["interval"], row["status"]) == ("4 g", "", "running")
+
+
 def test_without_a_data_provider_the_tab_is_empty():
     plugin = CarbonLoader().load(TBContext())
     board = Board.__new__(Board)
