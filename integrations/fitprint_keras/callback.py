@@ -252,7 +252,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
 
     def _write_text(self, text: str | None) -> None:
         if text and self._writer is not None:
-            self._writer.text("fitprint/run", text, step=self._epoch)
+            self._writer.run(text, step=self._epoch)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry the options, not open files."""

@@ -94,7 +94,7 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
         self.in_epoch = False
         hparams: dict[str, Any] = self.series.shielded("reading the hyperparameters", lambda: hparams_of(trainer, pl_module), {})
         self.series.tracker.describe(hparams=hparams, seed=_seed())
-        self._write_text(trainer, self.series.tracker.run_text())
+        self._write_text(trainer, self.series.tracker.run_text(), begins=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.series.tracker.check_start()
@@ -245,10 +245,10 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
         if ended is not None:
             self._write_text(trainer, ended.run_text(at_once=True))
 
-    def _write_text(self, trainer: Trainer, text: str | None) -> None:
+    def _write_text(self, trainer: Trainer, text: str | None, *, begins: bool = False) -> None:
         """Give TensorBoard the run's record, from which the Carbon tab reads totals and sources."""
         if text and self._log and self._kind == "fit" and trainer.is_global_zero:
-            self.series.shielded("writing the run's text", lambda: _text_to_tensorboard(trainer, text), None)
+            self.series.shielded("writing the run's text", lambda: _text_to_tensorboard(trainer, text, begins), None)
 
 
 def plan(trainer: Trainer) -> Schedule:
@@ -282,11 +282,13 @@ def _log_to_all(trainer: Trainer, values: Mapping[str, float]) -> None:
         logger.log_metrics(values, step=trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
-def _text_to_tensorboard(trainer: Trainer, text: str) -> None:
+def _text_to_tensorboard(trainer: Trainer, text: str, begins: bool) -> None:
     """To the TensorBoard loggers, of either package."""
+    from fitprint_tensorboard.texts import show_in
+
     for logger in trainer.loggers:
         if type(logger).__name__ == "TensorBoardLogger":
-            logger.experiment.add_text("fitprint/run", text, trainer.global_step)
+            show_in(logger.experiment, text, trainer.global_step, begins=begins)
 
 
 def _validation_batches(trainer: Trainer) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from typing import Any
 
 from fitprint.errors import MissingExtraError
 from fitprint.notices import logger
+from fitprint_tensorboard.summaries import hparams_values, layout_value, scalar_value, text_value
+from fitprint_tensorboard.texts import layout, texts
 
 _NUMBERS = itertools.count()
 
@@ -40,19 +43,31 @@ class CarbonWriter:
             raise MissingExtraError("Writing TensorBoard events", "tensorboard")
         self.log_dir = Path(log_dir)
         self._file: Any = None
-        self._failed = False
+        self._failed = self._begun = False
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write one point of each series."""
-        self._write(lambda: [_scalar(tag, value) for tag, value in values.items()], step)
+        self._write(lambda: [scalar_value(tag, value) for tag, value in values.items()], step)
 
     def text(self, tag: str, text: str, step: int) -> None:
         """Write a text for the text tab."""
-        self._write(lambda: [_text(tag, text)], step)
+        self._write(lambda: [text_value(tag, text)], step)
+
+    def run(self, record: str, step: int) -> None:
+        """Write what a run has to show: its record, a summary, and with the first of them charts and hyperparameters.
+
+        Args:
+            record: The run's Footprint as JSON, as ``Tracker.run_text`` gives it.
+            step: Where it stands in the run.
+        """
+        begins, self._begun = not self._begun, True
+        if begins:
+            self._write(lambda: [layout_value(layout()), *hparams_values(record)], step)
+        self._write(lambda: [text_value(tag, text) for tag, text in texts(record).items()], step)
 
     def close(self) -> None:
         """Flush and close; may be called twice, and writing again opens a new file."""
-        file, self._file = self._file, None
+        file, self._file, self._begun = self._file, None, False
         if file is not None:
             file.close()
 
@@ -79,28 +94,11 @@ class CarbonWriter:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self.log_dir.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{int(time.time())}.fitprint.{os.getpid()}.{next(_NUMBERS)}"
+        # Files are read in the order of their names: after one that a framework began in this second and has closed.
+        name = f"events.out.tfevents.{math.ceil(time.time())}.fitprint.{os.getpid()}.{next(_NUMBERS)}"
         self._file = RecordWriter((self.log_dir / name).open("wb"))
         self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
         return self._file
 
     def _append(self, event: Any) -> None:
         self._file.write(event.SerializeToString())
-
-
-def _scalar(tag: str, value: float) -> Any:
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
-    return Summary.Value(tag=tag, simple_value=value)
-
-
-def _text(tag: str, text: str) -> Any:
-    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-    from tensorboard.compat.proto.tensor_pb2 import TensorProto
-    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-    from tensorboard.compat.proto.types_pb2 import DT_STRING
-
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
-    tensor = TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=[text.encode()])
-    plugin = SummaryMetadata.PluginData(plugin_name="text")
-    return Summary.Value(tag=f"{tag}/text_summary", tensor=tensor, metadata=SummaryMetadata(plugin_data=plugin))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
 
 STATE_KEY = "fitprint.CarbonCallback"
-TEXT_TAG = "fitprint/run"
 # All callbacks of a Trainer get the same control: in this attribute the others find the one that measures.
 IN_CONTROL = "fitprint"
 # The Trainer's epoch is a fraction of steps: 2.9999999 is the third epoch's end.
@@ -125,7 +124,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         tracker.check_start()
         if args.eval_on_start:
             self._enter("validate")
-        self._write_text(state, tracker.run_text())
+        self._write_text(state, tracker.run_text(), begins=True)
         self.pass_on_stop(args, control)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -243,25 +242,28 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         self._trainer.log(dict(values))
         control.should_log = due
 
-    def _write_text(self, state: TrainerState, text: str | None) -> None:
+    def _write_text(self, state: TrainerState, text: str | None, *, begins: bool = False) -> None:
         """Give TensorBoard the run's record, from which the Carbon tab reads totals and sources."""
         trainer = self._trainer
         if text and self._log and trainer is not None and state.is_world_process_zero:
-            self.series.shielded("writing the run's text", lambda: self._to_tensorboard(trainer, text), None)
+            self.series.shielded("writing the run's text", lambda: self._to_tensorboard(trainer, text, begins), None)
 
-    def _to_tensorboard(self, trainer: Trainer, text: str) -> None:
+    def _to_tensorboard(self, trainer: Trainer, text: str, begins: bool) -> None:
         """By its reporter, which has closed its file before our last event comes: then into a file beside it."""
+        from fitprint_tensorboard.texts import show_in, texts
+
         step = trainer.state.global_step
         reporters = [vars(callback) for callback in trainer.callback_handler.callbacks if hasattr(callback, "tb_writer")]
         for writer in [reporter["tb_writer"] for reporter in reporters if reporter["tb_writer"] is not None]:
             self._log_dir = writer.log_dir
-            writer.add_text(TEXT_TAG, text, step)
+            show_in(writer, text, step, prefix="train/", begins=begins)
             return
         if self._log_dir:
             from fitprint_tensorboard import CarbonWriter
 
             last = CarbonWriter(self._log_dir)
-            last.text(TEXT_TAG, text, step)
+            for tag, words in texts(text).items():
+                last.text(tag, words, step)
             last.close()
 
     def _warn_of_others(self, args: TrainingArguments) -> None:

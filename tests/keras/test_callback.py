@@ -14,6 +14,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import keras
+from board import Board
 from fitprint import Budget, Config
 from fitprint_keras import CarbonCallback
 
@@ -93,6 +94,19 @@ def test_with_a_log_dir_the_tags_are_written_beside_the_tensorboard_callbacks(ca
     assert [point.value for point in points] == pytest.approx([epoch.co2e_g for epoch in callback.footprint.epochs])
     text = events.Tensors("fitprint/run/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert '"status": "completed"' in text
+
+
+def test_the_carbon_tab_finds_epochs_totals_and_the_hyperparameters_theirs(carbon, pace, model, data):
+    callback = carbon(log_dir="logs", region="FR")
+    model.fit(**data, epochs=3, callbacks=[callback, pace])
+    board = Board("logs")
+    columns, row = board.ask("series", run="train"), board.run("train")
+    assert (columns["axis"], columns["x"]) == ("epoch", [0, 1, 2])
+    assert columns["epoch_co2e_g"] == pytest.approx([epoch.co2e_g for epoch in callback.footprint.epochs])
+    assert (row["co2e_g"], row["status"], row["place"]) == (callback.footprint.co2e_g, "completed", "France")
+    events = EventAccumulator("logs/train")
+    events.Reload()
+    assert {"custom_scalars__config__", "_hparams_/session_start_info"} <= set(events.summary_metadata)
 
 
 def test_writing_events_loads_neither_tensorflow_nor_torch():

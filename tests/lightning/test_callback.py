@@ -13,6 +13,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from board import Board
 from fitprint import Budget, Config, Ledger
 from fitprint_lightning import CarbonCallback
 
@@ -105,6 +106,29 @@ def test_tensorboard_gets_every_epoch_and_the_runs_record(carbon, model, trainer
     texts = [e.tensor_proto.string_val[0].decode() for e in events.Tensors("fitprint/run/text_summary")]
     assert '"status": "running"' in texts[0]
     assert '"status": "completed"' in texts[-1]
+
+
+def test_the_carbon_tab_finds_epochs_metrics_and_totals(carbon, model, trainer, pl, tmp_path):
+    logger = pl.loggers.TensorBoardLogger(tmp_path, name="tb", version="v")
+    callback = carbon(budget="1 kWh", region="FR")
+    trainer(callback, logger=logger).fit(model())
+    board, epochs = Board(tmp_path / "tb"), callback.footprint.epochs
+    columns, row = board.ask("series", run="v"), board.run("v")
+    assert (columns["axis"], columns["x"]) == ("epoch", [0, 1, 2])
+    assert columns["epoch_co2e_g"] == pytest.approx([epoch.co2e_g for epoch in epochs])
+    assert columns["phases"]["validate"] == pytest.approx([epoch.phases["validate"] / 3600 for epoch in epochs])
+    assert columns["budget"] == {"limit": 1000, "unit": "Wh"}
+    assert (row["co2e_g"], row["status"], row["place"]) == (callback.footprint.co2e_g, "completed", "France")
+    assert len(board.ask("metric", run="v", metric=columns["metrics"][0])["value"]) == 3
+
+
+def test_tensorboards_own_tabs_get_a_layout_and_a_summary(carbon, model, trainer, pl, tmp_path):
+    logger = pl.loggers.TensorBoardLogger(tmp_path, name="tb", version="v")
+    trainer(carbon(), logger=logger).fit(model())
+    events = EventAccumulator(str(tmp_path / "tb" / "v"))
+    events.Reload()
+    assert len(events.Tensors("custom_scalars__config__")) == 1
+    assert b", completed" in events.Tensors("fitprint/summary/text_summary")[-1].tensor_proto.string_val[0]
 
 
 def test_csv_logger_and_no_logger_work_too(carbon, model, trainer, pl, tmp_path):

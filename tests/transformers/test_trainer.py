@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from board import Board
 from fitprint import Budget, Config, Ledger
 from fitprint_transformers import CarbonCallback
 
@@ -107,6 +108,23 @@ def test_an_attached_callback_reaches_tensorboard(carbon, trainer, tmp_path, mon
     assert [e.value for e in events.Scalars("train/carbon/epoch_energy_wh")] == pytest.approx([EPOCH_J / 3600] * 3)
     text = events.Tensors("fitprint/run/text_summary")[-1].tensor_proto.string_val[0]
     assert json.loads(text)["status"] == "completed"
+    assert b", completed" in events.Tensors("fitprint/summary/text_summary")[-1].tensor_proto.string_val[0]
+    assert b"train/carbon/epoch_co2e_low_g" in events.Tensors("custom_scalars__config__")[-1].tensor_proto.string_val[0]
+
+
+def test_the_carbon_tab_finds_epochs_metrics_and_totals(carbon, trainer, tmp_path, monkeypatch):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "tb"))
+    callback = carbon(budget="1 kg", region="FR")
+    trainer(callback, attach=True, report_to=["tensorboard"]).train()
+    board = Board(tmp_path / "tb")
+    (row,) = board.ask("runs")
+    columns = board.ask("series", run=row["run"])
+    assert (columns["axis"], columns["x"]) == ("epoch", [0, 1, 2])
+    assert columns["epoch_energy_wh"] == pytest.approx([EPOCH_J / 3600] * 3)
+    assert columns["budget"] == {"limit": 1000, "unit": "g"}
+    assert (row["co2e_g"], row["status"], row["place"]) == (callback.footprint.co2e_g, "completed", "France")
+    answer = board.ask("metric", run=row["run"], metric="eval/loss")
+    assert answer["co2e_g"] == pytest.approx(columns["total_co2e_g"])
 
 
 def test_one_who_reports_without_attaching_is_told_how(carbon, trainer, caplog, tmp_path, monkeypatch):
