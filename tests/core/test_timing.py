@@ -1,4 +1,4 @@
-"""Advice: when to run (flexible start, pause and resume), and grams worked out again by the hour."""
+"""When to run (flexible start, pause and resume), and grams worked out again by the hour."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fitprint.advice import Plan, when
 from fitprint.carbon.hourly import HOUR_S, HourlySeries
 from fitprint.errors import ConfigError
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.regrams import regrams
 from fitprint.timeline import Timeline
+from fitprint.timing import Plan, when
 
 MIDNIGHT = datetime(2025, 1, 1, tzinfo=UTC)
 START_S = MIDNIGHT.timestamp()

@@ -1,0 +1,159 @@
+"""Figures of a report, as SVG: told apart in grey print and by the colour-blind."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from fitprint.metrics import telling
+from fitprint.report.figure import COLOURS, HATCHES, literal, svg
+from fitprint.units import format_co2e
+
+if TYPE_CHECKING:
+    from fitprint.footprint import EpochFootprint, Footprint
+
+SIZE = (7.0, 3.2)
+# More bars than these are drawn as areas; more runs than these are left to the table.
+MOST_BARS, MOST_RUNS = 60, 40
+LONGEST_NAME = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure in a page.
+
+    Attributes:
+        caption: What it shows.
+        alt: The same in words for those who do not see it.
+        svg: The picture.
+    """
+
+    caption: str
+    alt: str
+    svg: str
+
+    @property
+    def address(self) -> str:
+        """The picture in the page itself."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg.encode()).decode()}"
+
+
+def charts(runs: Sequence[Footprint]) -> tuple[Chart, ...]:
+    """The figures that these runs have data for.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    if len(runs) > 1:
+        return tuple(_of_runs(runs))
+    return (*_per_epoch(runs[0]), *_gained(runs[0]))
+
+
+def _weighed(run: Footprint) -> list[EpochFootprint]:
+    return [epoch for epoch in run.epochs if epoch.co2e_g is not None and epoch.energy_j]
+
+
+def _per_epoch(run: Footprint) -> Iterable[Chart]:
+    epochs = _weighed(run)
+    if len(epochs) < 2:
+        return
+    paint = _bars if len(epochs) <= MOST_BARS else _areas
+    caption = "CO2e of each epoch by phase (lines: 95 % interval of the epoch)"
+    alt = f"{caption}. {_extremes(epochs)} The table of epochs has the figures."
+    yield Chart(caption, alt, svg(SIZE, lambda axes: paint(axes, epochs)))
+
+
+def _extremes(epochs: Sequence[EpochFootprint]) -> str:
+    grams = [epoch.co2e_g or 0.0 for epoch in epochs]
+    return f"From {format_co2e(min(grams))} to {format_co2e(max(grams))}."
+
+
+def _phases(epochs: Sequence[EpochFootprint]) -> dict[str, list[float]]:
+    """Grams of each phase, epoch by epoch."""
+    names = dict.fromkeys(name for epoch in epochs for name in epoch.phases)
+    per_j = [(epoch.co2e_g or 0.0) / (epoch.energy_j or 1.0) for epoch in epochs]
+    return {name: [e.phases.get(name, 0.0) * g for e, g in zip(epochs, per_j, strict=True)] for name in names}
+
+
+def _bars(axes: Any, epochs: Sequence[EpochFootprint]) -> None:
+    places = [epoch.index for epoch in epochs]
+    below = [0.0] * len(epochs)
+    for i, (name, grams) in enumerate(_phases(epochs).items()):
+        style = {"color": COLOURS[i % len(COLOURS)], "hatch": HATCHES[i % len(HATCHES)], "edgecolor": "white", "lw": 0.5}
+        axes.bar(places, grams, bottom=below, label=literal(name), **style)
+        below = [a + b for a, b in zip(below, grams, strict=True)]
+    total = [epoch.co2e_g or 0.0 for epoch in epochs]
+    axes.errorbar(places, total, yerr=_ends(epochs), ls="none", color="0.15", elinewidth=1, capsize=2)
+    _finish(axes, "epoch", "g CO2e an epoch")
+
+
+def _areas(axes: Any, epochs: Sequence[EpochFootprint]) -> None:
+    places, parts = [epoch.index for epoch in epochs], _phases(epochs)
+    axes.stackplot(places, *parts.values(), labels=[literal(name) for name in parts], colors=COLOURS)
+    total, (down, up) = [epoch.co2e_g or 0.0 for epoch in epochs], _ends(epochs)
+    for ends in ([g - d for g, d in zip(total, down, strict=True)], [g + u for g, u in zip(total, up, strict=True)]):
+        axes.plot(places, ends, color="0.15", lw=0.8, ls="--")
+    _finish(axes, "epoch", "g CO2e an epoch")
+
+
+def _ends(records: Sequence[EpochFootprint | Footprint]) -> tuple[list[float], list[float]]:
+    """How far the ends of the intervals are away; 0 where one is unknown."""
+    centres = [record.co2e_g or 0.0 for record in records]
+    lows = [g if r.co2e_low_g is None else r.co2e_low_g for g, r in zip(centres, records, strict=True)]
+    highs = [g if r.co2e_high_g is None else r.co2e_high_g for g, r in zip(centres, records, strict=True)]
+    down = [max(0.0, g - low) for g, low in zip(centres, lows, strict=True)]
+    return down, [max(0.0, high - g) for g, high in zip(centres, highs, strict=True)]
+
+
+def _gained(run: Footprint) -> Iterable[Chart]:
+    """What each gram bought."""
+    epochs = _weighed(run)
+    metric = telling(dict.fromkeys(name for epoch in epochs for name in epoch.metrics))
+    spent = accumulate(epoch.co2e_g or 0.0 for epoch in epochs)
+    points = [(g, e.metrics.get(metric)) for g, e in zip(spent, epochs, strict=True)] if metric else []
+    known = [(g, value) for g, value in points if value is not None]
+    if metric is None or len(known) < 2:
+        return
+    caption = f"What the CO2e bought: {metric} over the grams of the epochs so far"
+    alt = f"{caption}. From {known[0][1]:.4g} to {known[-1][1]:.4g}."
+    yield Chart(caption, alt, svg(SIZE, lambda axes: _line(axes, known, metric)))
+
+
+def _line(axes: Any, points: Sequence[tuple[float, float]], metric: str) -> None:
+    axes.plot([g for g, _ in points], [value for _, value in points], color=COLOURS[0], marker="o", ms=4)
+    _finish(axes, "g CO2e so far", literal(metric)[:LONGEST_NAME], legend=False)
+
+
+def _of_runs(runs: Sequence[Footprint]) -> Iterable[Chart]:
+    known = sorted((run for run in runs if run.co2e_g is not None), key=lambda run: run.co2e_g or 0.0, reverse=True)
+    if len(known) < 2:
+        return
+    shown = known[:MOST_RUNS]
+    caption = "CO2e of each run (lines: 95 % interval)" + (f"; the largest {MOST_RUNS}" if len(known) > MOST_RUNS else "")
+    size = (SIZE[0], 1.0 + 0.24 * len(shown))
+    alt = f"{caption}. From {format_co2e(shown[-1].co2e_g)} to {format_co2e(shown[0].co2e_g)}."
+    yield Chart(caption, alt, svg(size, lambda axes: _runs(axes, shown)))
+
+
+def _runs(axes: Any, runs: Sequence[Footprint]) -> None:
+    grams = [run.co2e_g or 0.0 for run in runs]
+    axes.barh(range(len(runs)), grams, xerr=_ends(runs), color=COLOURS[0], ecolor="0.15", capsize=2)
+    names = [literal(f"{run.name or ''} {run.run_id}".strip()[:LONGEST_NAME]) for run in runs]
+    axes.set_yticks(range(len(runs)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.margins(y=0.01)
+    _finish(axes, "g CO2e (operational, location-based)", "", legend=False)
+
+
+def _finish(axes: Any, along: str, up: str, *, legend: bool = True) -> None:
+    axes.set_xlabel(along)
+    axes.set_ylabel(up)
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if legend:
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        axes.xaxis.get_major_locator().set_params(integer=True)
