@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fitprint.metrics import telling
 from fitprint.report.figure import COLOURS, HATCHES, literal, svg
-from fitprint.units import format_co2e
+from fitprint.units import GRAMS, format_co2e
 
 if TYPE_CHECKING:
     from fitprint.footprint import EpochFootprint, Footprint
@@ -56,6 +56,18 @@ def _weighed(run: Footprint) -> list[EpochFootprint]:
     return [epoch for epoch in run.epochs if epoch.co2e_g is not None and epoch.energy_j]
 
 
+def _unit(records: Sequence[EpochFootprint | Footprint]) -> tuple[str, float]:
+    """The unit in which the largest value and its interval have few digits, and its grams."""
+    most = max((record.co2e_high_g or record.co2e_g or 0.0 for record in records), default=0.0)
+    fitting = [(name, grams) for name, grams in GRAMS.items() if most >= grams]
+    return max(fitting, key=lambda pair: pair[1], default=("mg", GRAMS["mg"]))
+
+
+def _in_unit(records: Sequence[EpochFootprint | Footprint]) -> list[float]:
+    _, unit_g = _unit(records)
+    return [(record.co2e_g or 0.0) / unit_g for record in records]
+
+
 def _per_epoch(run: Footprint) -> Iterable[Chart]:
     epochs = _weighed(run)
     if len(epochs) < 2:
@@ -72,9 +84,9 @@ def _extremes(epochs: Sequence[EpochFootprint]) -> str:
 
 
 def _phases(epochs: Sequence[EpochFootprint]) -> dict[str, list[float]]:
-    """Grams of each phase, epoch by epoch."""
+    """CO2e of each phase, epoch by epoch, in the unit of the epochs."""
     names = dict.fromkeys(name for epoch in epochs for name in epoch.phases)
-    per_j = [(epoch.co2e_g or 0.0) / (epoch.energy_j or 1.0) for epoch in epochs]
+    per_j = [g / (epoch.energy_j or 1.0) for g, epoch in zip(_in_unit(epochs), epochs, strict=True)]
     return {name: [e.phases.get(name, 0.0) * g for e, g in zip(epochs, per_j, strict=True)] for name in names}
 
 
@@ -85,27 +97,28 @@ def _bars(axes: Any, epochs: Sequence[EpochFootprint]) -> None:
         style = {"color": COLOURS[i % len(COLOURS)], "hatch": HATCHES[i % len(HATCHES)], "edgecolor": "white", "lw": 0.5}
         axes.bar(places, grams, bottom=below, label=literal(name), **style)
         below = [a + b for a, b in zip(below, grams, strict=True)]
-    total = [epoch.co2e_g or 0.0 for epoch in epochs]
+    total = _in_unit(epochs)
     axes.errorbar(places, total, yerr=_ends(epochs), ls="none", color="0.15", elinewidth=1, capsize=2)
-    _finish(axes, "epoch", "g CO2e an epoch")
+    _finish(axes, "epoch", f"{_unit(epochs)[0]} CO2e an epoch")
 
 
 def _areas(axes: Any, epochs: Sequence[EpochFootprint]) -> None:
     places, parts = [epoch.index for epoch in epochs], _phases(epochs)
     axes.stackplot(places, *parts.values(), labels=[literal(name) for name in parts], colors=COLOURS)
-    total, (down, up) = [epoch.co2e_g or 0.0 for epoch in epochs], _ends(epochs)
+    total, (down, up) = _in_unit(epochs), _ends(epochs)
     for ends in ([g - d for g, d in zip(total, down, strict=True)], [g + u for g, u in zip(total, up, strict=True)]):
         axes.plot(places, ends, color="0.15", lw=0.8, ls="--")
-    _finish(axes, "epoch", "g CO2e an epoch")
+    _finish(axes, "epoch", f"{_unit(epochs)[0]} CO2e an epoch")
 
 
 def _ends(records: Sequence[EpochFootprint | Footprint]) -> tuple[list[float], list[float]]:
-    """How far the ends of the intervals are away; 0 where one is unknown."""
+    """How far the ends of the intervals are away, in the unit of the records; 0 where one is unknown."""
     centres = [record.co2e_g or 0.0 for record in records]
     lows = [g if r.co2e_low_g is None else r.co2e_low_g for g, r in zip(centres, records, strict=True)]
     highs = [g if r.co2e_high_g is None else r.co2e_high_g for g, r in zip(centres, records, strict=True)]
-    down = [max(0.0, g - low) for g, low in zip(centres, lows, strict=True)]
-    return down, [max(0.0, high - g) for g, high in zip(centres, highs, strict=True)]
+    _, unit_g = _unit(records)
+    down = [max(0.0, g - low) / unit_g for g, low in zip(centres, lows, strict=True)]
+    return down, [max(0.0, high - g) / unit_g for g, high in zip(centres, highs, strict=True)]
 
 
 def _gained(run: Footprint) -> Iterable[Chart]:
@@ -117,14 +130,15 @@ def _gained(run: Footprint) -> Iterable[Chart]:
     known = [(g, value) for g, value in points if value is not None]
     if metric is None or len(known) < 2:
         return
-    caption = f"What the CO2e bought: {metric} over the grams of the epochs so far"
+    caption = f"What the CO2e bought: {metric} over the CO2e of the epochs so far"
     alt = f"{caption}. From {known[0][1]:.4g} to {known[-1][1]:.4g}."
-    yield Chart(caption, alt, svg(SIZE, lambda axes: _line(axes, known, metric)))
+    unit, unit_g = _unit([run])
+    yield Chart(caption, alt, svg(SIZE, lambda axes: _line(axes, [(g / unit_g, value) for g, value in known], unit, metric)))
 
 
-def _line(axes: Any, points: Sequence[tuple[float, float]], metric: str) -> None:
-    axes.plot([g for g, _ in points], [value for _, value in points], color=COLOURS[0], marker="o", ms=4)
-    _finish(axes, "g CO2e so far", literal(metric)[:LONGEST_NAME], legend=False)
+def _line(axes: Any, points: Sequence[tuple[float, float]], unit: str, metric: str) -> None:
+    axes.plot([grams for grams, _ in points], [value for _, value in points], color=COLOURS[0], marker="o", ms=4)
+    _finish(axes, f"{unit} CO2e so far", literal(metric[:LONGEST_NAME]), legend=False)
 
 
 def _of_runs(runs: Sequence[Footprint]) -> Iterable[Chart]:
@@ -139,13 +153,12 @@ def _of_runs(runs: Sequence[Footprint]) -> Iterable[Chart]:
 
 
 def _runs(axes: Any, runs: Sequence[Footprint]) -> None:
-    grams = [run.co2e_g or 0.0 for run in runs]
-    axes.barh(range(len(runs)), grams, xerr=_ends(runs), color=COLOURS[0], ecolor="0.15", capsize=2)
+    axes.barh(range(len(runs)), _in_unit(runs), xerr=_ends(runs), color=COLOURS[0], ecolor="0.15", capsize=2)
     names = [literal(f"{run.name or ''} {run.run_id}".strip()[:LONGEST_NAME]) for run in runs]
     axes.set_yticks(range(len(runs)), names, fontsize=8)
     axes.invert_yaxis()
     axes.margins(y=0.01)
-    _finish(axes, "g CO2e (operational, location-based)", "", legend=False)
+    _finish(axes, f"{_unit(runs)[0]} CO2e (operational, location-based)", "", legend=False)
 
 
 def _finish(axes: Any, along: str, up: str, *, legend: bool = True) -> None:

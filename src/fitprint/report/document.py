@@ -15,6 +15,14 @@ from fitprint.units import format_co2e, format_duration, format_energy, format_s
 if TYPE_CHECKING:
     from fitprint.footprint import Footprint
 
+DOING = {
+    "fit": "Training",
+    "validate": "Validation of",
+    "test": "The test of",
+    "predict": "Prediction with",
+    "command": "Running",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -139,14 +147,7 @@ def _lead(runs: Sequence[Footprint], sums: Amounts) -> Iterable[Fact]:
 def _what(runs: Sequence[Footprint]) -> str:
     if len(runs) > 1:
         return f"The {_called(runs)}"
-    kinds = {
-        "fit": "Training",
-        "validate": "Validation of",
-        "test": "The test of",
-        "predict": "Prediction with",
-        "command": "Running",
-    }
-    return f"{kinds.get(runs[0].kind, 'The run')} {_called(runs)}"
+    return f"{DOING.get(runs[0].kind, 'The run')} {_called(runs)}"
 
 
 def measured_share(runs: Iterable[Footprint]) -> float | None:

@@ -29,7 +29,9 @@ th { font-weight: 600; }
 figure { margin: 1.5rem 0; break-inside: avoid; }
 figure img { max-width: 100%; height: auto; background: #fff; }
 figcaption { font-size: .9rem; }
-td { overflow-wrap: anywhere; }
+td { overflow-wrap: break-word; }
+.statement td { overflow-wrap: anywhere; }
+@media (max-width: 40rem) { .statement th, .statement td { display: block; border: 0; white-space: normal; } }
 h2 { break-after: avoid; margin: 2rem 0 .5rem; font-size: 1.25rem; }
 tr { break-inside: avoid; }
 @media print { body { font-size: 10pt; max-width: none; margin: 0; } .scroll { overflow: visible; } }

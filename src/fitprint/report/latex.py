@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 
 from fitprint.report.document import Document, Table
 from fitprint.report.facts import Fact
@@ -34,6 +35,8 @@ _SPECIAL = {
     "`": r"{\char96}",
 }
 # What a paper has no room for.
+MOST_ROWS = 40
+COLUMNS = ("run", "time", "energy", "CO2e", "95 % interval")
 ASIDE = ("that is", "last part", "note")
 # What every LaTeX since 2018 sets without a package: Latin letters with their accents.
 LATIN = 0x180
@@ -46,7 +49,7 @@ def latex(document: Document) -> str:
     Raises:
         MissingExtraError: If jinja2 is not installed.
     """
-    values = {"d": document, "facts": _for_paper(document), "cite": _cite, "width": _width}
+    values = {"d": document, "facts": _for_paper(document), "cite": _cite, "tables": _paper_tables(document)}
     text = render("statement.tex.j2", "A LaTeX report", values, escaped)
     return f"{text}{END}{bibliography(document)}"
 
@@ -77,9 +80,15 @@ def _for_paper(document: Document) -> list[Fact]:
     return [fact for fact in document.facts if fact.label not in ASIDE]
 
 
-def _width(table: Table) -> str:
-    """Of a column, as a share of the line; what LaTeX sets between columns is left over."""
-    return f"{0.98 / len(table.head) - 0.03:.3f}"
+def _paper_tables(document: Document) -> list[Table]:
+    """Those that fit on a page; of figures only the columns that fit on a line."""
+    return [_narrow(table) if table.numbers else table for table in document.tables if len(table.rows) <= MOST_ROWS]
+
+
+def _narrow(table: Table) -> Table:
+    kept = [i for i, name in enumerate(table.head) if name in COLUMNS]
+    rows = tuple(tuple(row[i] for i in kept) for row in (table.head, *table.rows))
+    return replace(table, rows=rows)
 
 
 def _cite(fact: Fact) -> Verbatim:

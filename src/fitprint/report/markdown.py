@@ -24,11 +24,11 @@ def markdown(document: Document) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is, on one line.
+    r"""Text that Markdown shows as it is, on one line.
 
     Example:
         >>> escaped("a|b <i> *c*")
-        'a\\\\|b &lt;i&gt; \\\\*c\\\\*'
+        'a\\|b &lt;i&gt; \\*c\\*'
     """
     line = "".join(char for char in " ".join(text.split()) if char.isprintable())
     return "".join(_HTML.get(char, char) for char in _LINKS.sub(r"\\\1", _MARKUP.sub(r"\\\1", line)))

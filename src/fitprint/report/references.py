@@ -14,10 +14,10 @@ PREFIX = "fitprint-"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One entry of a bibliography.
+    r"""One entry of a bibliography.
 
     Attributes:
-        key: For ``\\cite``.
+        key: For ``\cite``.
         author: As BibTeX wants them, joined by ``and``; in braces where it is an organisation; empty where unknown.
         title: Plain text.
         year: Of publication; empty where unknown.
