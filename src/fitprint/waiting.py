@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +17,8 @@ OVER_IDLE = 1.2
 OF_TRAINING = 0.5
 # Shorter runs, and fewer readings, say nothing.
 SHORTEST_S, FEWEST = 1.0, 4
+# Less of the time than this is how readings fall.
+LEAST_TIME = 0.01
 
 # Seconds and watts of a stretch, and where it began in seconds after the first.
 Stretch = tuple[float, float, float]
@@ -65,10 +66,12 @@ def waiting(run: Footprint) -> Waiting | None:
         return None
     limit_w, measured, how = _limit(run, stretches, alone=not gpu)
     idle = [(at_s, length_s) for at_s, length_s, watts in stretches if watts <= limit_w]
-    begin_s = datetime.fromisoformat(run.started_at).timestamp() if run.started_at else timeline.start_s
-    energy_j = math.fsum(timeline.between(begin_s + at_s, begin_s + at_s + length_s) for at_s, length_s in idle)
     time_s = math.fsum(length_s for _, length_s in idle)
-    return Waiting("gpu" if gpu else "all", time_s, observed_s, energy_j, limit_w, measured, how) if idle else None
+    if time_s < LEAST_TIME * observed_s:
+        return None
+    begin_s = timeline.start_s
+    energy_j = math.fsum(timeline.between(begin_s + at_s, begin_s + at_s + length_s) for at_s, length_s in idle)
+    return Waiting("gpu" if gpu else "all", time_s, observed_s, energy_j, limit_w, measured, how)
 
 
 def _marks(series: Mapping[str, Any]) -> tuple[Sequence[float], Sequence[float]]:
@@ -77,7 +80,8 @@ def _marks(series: Mapping[str, Any]) -> tuple[Sequence[float], Sequence[float]]
 
 def _stretches(times_s: Sequence[float], joules: Sequence[float]) -> list[Stretch]:
     pairs = zip(pairwise(times_s), pairwise(joules), strict=True)
-    return [(t0 - times_s[0], t1 - t0, (j1 - j0) / (t1 - t0)) for (t0, t1), (j0, j1) in pairs if t1 > t0]
+    # Without joules nothing ran: the time between a crash and the run's going on.
+    return [(t0 - times_s[0], t1 - t0, (j1 - j0) / (t1 - t0)) for (t0, t1), (j0, j1) in pairs if t1 > t0 and j1 > j0]
 
 
 def _gpu(run: Footprint) -> list[Stretch]:

@@ -84,7 +84,9 @@ def _extremes(epochs: Sequence[EpochFootprint]) -> str:
 
 
 def _phases(epochs: Sequence[EpochFootprint]) -> dict[str, list[float]]:
-    """CO2e of each phase, epoch by epoch, in the unit of the epochs."""
+    """CO2e of each phase, epoch by epoch, in the unit of the epochs; of all together where phases are not known."""
+    if not all(epoch.phases for epoch in epochs):
+        return {"all phases": _in_unit(epochs)}
     names = dict.fromkeys(name for epoch in epochs for name in epoch.phases)
     per_j = [g / (epoch.energy_j or 1.0) for g, epoch in zip(_in_unit(epochs), epochs, strict=True)]
     return {name: [e.phases.get(name, 0.0) * g for e, g in zip(epochs, per_j, strict=True)] for name in names}

@@ -135,6 +135,9 @@ def _lead(runs: Sequence[Footprint], sums: Amounts) -> Iterable[Fact]:
     """A paragraph for a paper: what comes first is what is missing."""
     for note in dict.fromkeys(note for run in runs for note in run.notes if note.startswith(FIRST_LINE)):
         yield Fact("", f"{note}.")
+    if sums.energy_j is None:
+        yield Fact("", f"The energy of {_called(runs)} is unknown: nothing was measured or modelled.")
+        return
     time = format_duration(math.fsum(run.duration_s for run in runs))
     energy = f"{format_energy(sums.energy_j)} of electricity at the hardware"
     ends = f"95 % interval {format_energy(sums.energy_low_j)} to {format_energy(sums.energy_high_j)}"

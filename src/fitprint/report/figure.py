@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +45,21 @@ def svg(size: tuple[float, float], paint: Callable[[Any], None]) -> str:
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    figure = _painted(size, paint)
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings(), _settings():
+        warnings.simplefilter("ignore")  # a letter of a name that the font lacks is drawn as a box
+        _painted(size, paint).savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
+
+
+def _settings() -> AbstractContextManager[None]:
+    """The same picture each time, whatever the user has set for figures of their own."""
+    try:
+        from matplotlib import rc_context
+    except ImportError as error:
+        raise MissingExtraError("A figure", "report") from error
+    found: AbstractContextManager[None] = rc_context({"svg.hashsalt": "fitprint", "svg.fonttype": "path", "text.usetex": False})
+    return found
 
 
 def literal(text: str) -> str:

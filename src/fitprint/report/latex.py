@@ -18,8 +18,8 @@ from fitprint.report.templating import Verbatim, render
 END = "\\endinput\n"
 _SPECIAL = {
     "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
+    "{": r"\textbraceleft{}",  # BibTeX would count those of \{
+    "}": r"\textbraceright{}",
     "$": r"\$",
     "&": r"\&",
     "#": r"\#",
@@ -64,7 +64,7 @@ def escaped(text: str) -> str:
 
     Example:
         >>> escaped("50 % of a_b \\input{x}")
-        '50 \\% of a\\_b \\textbackslash{}input\\{x\\}'
+        '50 \\% of a\\_b \\textbackslash{}input\\textbraceleft{}x\\textbraceright{}'
     """
     line = unicodedata.normalize("NFC", " ".join(text.split()))
     return _CO2E.sub(lambda _: r"CO\textsubscript{2}e", "".join(_letter(char) for char in line if char.isprintable()))
@@ -97,7 +97,8 @@ def _cite(fact: Fact) -> Verbatim:
 
 
 def _entry(reference: Reference) -> str:
-    fields = {"author": reference.author, "title": reference.title, "year": reference.year, "howpublished": reference.published}
+    by = ("author", reference.author) if reference.author else ("key", reference.title)
+    fields = dict([by, ("title", reference.title), ("year", reference.year), ("howpublished", reference.published)])
     told = {name: _value(name, text) for name, text in fields.items() if text}
     lines = "".join(f"  {name} = {{{text}}},\n" for name, text in told.items())
     return f"@misc{{{reference.key},\n{lines}}}\n"
