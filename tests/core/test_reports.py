@@ -162,6 +162,13 @@ def test_each_report_states_method_factors_interval_place_work_and_boundary(view
     assert text in VIEWS[view](run())
 
 
+def test_a_device_that_a_run_shares_is_one_device():
+    (whole, _, cpu) = run().sensors
+    shared = {**whole, "id": "gpu:0:overlap", "source": f"{whole['source']}, divided evenly among overlapping runs"}
+    text = run(sensors=(whole, shared, cpu, {**cpu, "id": "cpu:0:share"})).to_model_card()
+    assert 'hardware_used: "NVIDIA H100, CPU in 1 machine"' in text
+
+
 def numbers(text):
     """All figures of a text, thousands separators taken out."""
     return {float(found.replace(",", "")) for found in re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w.]*\d)", text)}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fitprint.readings import device_of
 from fitprint.report.text import details, parts_line
 from fitprint.units import J_PER_KWH, format_co2e, format_duration, format_energy, format_flops, format_share, significant
 
@@ -102,7 +103,8 @@ def _hardware(runs: Sequence[Footprint]) -> str:
 
 
 def _boards(run: Footprint) -> str:
-    names = Counter(_device(row) for row in _counted(run) if row["part"] not in ("dram", "node"))
+    devices = {device_of(str(row["id"])): _device(row) for row in _counted(run) if row["part"] != "dram"}
+    names = Counter(devices.values())
     return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in names.items())
 
 
@@ -111,8 +113,7 @@ def _device(row: Mapping[str, Any]) -> str:
     source = str(row["source"])
     if row["part"] != "gpu" or "," not in source:
         return str(row["part"]).upper()
-    named = source.partition(",")[2].strip()
-    return named.partition(":")[0].partition(", this job's share")[0] or "GPU"
+    return source.split(",")[1].partition(":")[0].strip() or "GPU"
 
 
 def _assumed(runs: Sequence[Footprint]) -> Iterable[Fact]:
