@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import socket
 
@@ -9,8 +11,11 @@ import pytest
 
 from fitprint import Config, Tracker
 from fitprint.cli import main
+from fitprint.footprint import Footprint
+from fitprint.ledger.store import Ledger
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
+from fitprint.units import format_co2e, format_energy
 
 # The clock's wall time begins at 2027-01-15 08:00 UTC.
 SERIES = "datetime,carbon intensity (gCO2eq/kWh)\n" + "".join(
@@ -157,6 +162,24 @@ def test_every_format_is_printed_and_written(tmp_path, capsys):
     assert "@misc{fitprint," in (tmp_path / "out.bib").read_text()
 
 
+def test_a_report_has_the_numbers_of_the_ledger(tmp_path, capsys):
+    run_id = measured(tmp_path, name="resnet").run_id
+    recorded = Ledger().footprint(run_id)
+    low, high = format_co2e(recorded.co2e_low_g), format_co2e(recorded.co2e_high_g)
+    grams, energy, at_wall = format_co2e(recorded.co2e_g), format_energy(recorded.energy_j), format_energy(1.5 * recorded.energy_j)
+    factors = [f"{recorded.intensity:g} g", f"{recorded.pue:g}", f"{recorded.node_factor:g}"]
+    for form in ("md", "latex", "html"):
+        assert main(["report", run_id, "--format", form]) == 0
+        out = capsys.readouterr().out
+        assert [text for text in (grams, low, high, energy, at_wall, *factors, run_id) if text not in out] == []
+    assert main(["report", run_id, "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [float(row["co2e_g"]) for row in rows[:2]] == [epoch.co2e_g for epoch in recorded.epochs]
+    assert sum(float(row["energy_j"]) for row in rows) == pytest.approx(recorded.energy_j)
+    assert main(["report", run_id, "--format", "json"]) == 0
+    assert Footprint.from_json(capsys.readouterr().out) == recorded
+
+
 def test_several_runs_and_a_project_have_one_total_in_every_format(tmp_path, capsys):
     ids = [measured(tmp_path, project="sweep", name=f"r{i}").run_id for i in range(2)]
     for chosen in (ids, ["--run", ids[0], "--run", ids[1]], ["--project", "sweep"]):
@@ -168,7 +191,7 @@ def test_several_runs_and_a_project_have_one_total_in_every_format(tmp_path, cap
         assert main(["report", *chosen, "--format", "csv"]) == 0
         assert len(capsys.readouterr().out.splitlines()) == 1 + 2 * 3
     assert main(["report", *ids, "--json"]) == 0
-    assert [record["run_id"] for record in json.loads(capsys.readouterr().out)] == ids
+    assert [record["run_id"] for record in json.loads(capsys.readouterr().out)] == sorted(ids)
 
 
 def test_the_research_and_development_total_is_told_when_asked(tmp_path, capsys):
