@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fitprint.commands import compare, demo, detect, estimate, regions, report, run, runs, when
+from fitprint.commands import advise, compare, demo, detect, estimate, regions, report, run, runs, when
 from fitprint.errors import ConfigError, FitprintError
 
-COMMANDS = (detect, run, estimate, regions, when, runs, report, compare, demo)
+COMMANDS = (detect, run, estimate, regions, when, runs, report, advise, compare, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -207,10 +207,37 @@ class Footprint:
         return cls.from_dict(json.loads(text))
 
     def to_html(self) -> str:
-        """One self-contained HTML page."""
-        from fitprint.report.html import page
+        """One self-contained HTML page; with its figures and boundary where the extra ``report`` is installed."""
+        from fitprint.report.html import report_page
 
-        return page(self)
+        return report_page(self)
+
+    def to_markdown(self) -> str:
+        """A report in Markdown, as for a pull request; needs the extra ``report`` (MissingExtraError)."""
+        from fitprint.report.document import of_runs
+        from fitprint.report.markdown import markdown
+
+        return markdown(of_runs([self]))
+
+    def to_latex(self) -> str:
+        r"""A paragraph and a table for ``\input``, then BibTeX entries; needs the extra ``report`` (MissingExtraError)."""
+        from fitprint.report.document import of_runs
+        from fitprint.report.latex import latex
+
+        return latex(of_runs([self]))
+
+    def to_model_card(self) -> str:
+        """Hugging Face's ``co2_eq_emissions``, as YAML; FitprintError where the grams are unknown."""
+        from fitprint.report.card import card
+        from fitprint.report.document import of_runs
+
+        return card(of_runs([self]))
+
+    def to_pandas(self) -> Any:
+        """A DataFrame, a row an epoch and one for the rest of the run; needs pandas (MissingExtraError)."""
+        from fitprint.report.rows import frame
+
+        return frame([self])
 
     def __str__(self) -> str:
         from fitprint.report.text import summary

@@ -90,7 +90,11 @@ def _rows(sensors: Sequence[Sensor]) -> dict[str, tuple[Row, Row]]:
 
 def plain(sensor: Sensor) -> str:
     """The id of the device that a sensor's row is about."""
-    name = sensor.id
+    return device_of(sensor.id)
+
+
+def device_of(name: str) -> str:
+    """The id of the device that a sensor id is about: a part of it that is the run's is no device of its own."""
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
     return name

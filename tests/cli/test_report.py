@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import socket
 
@@ -9,8 +11,11 @@ import pytest
 
 from fitprint import Config, Tracker
 from fitprint.cli import main
+from fitprint.footprint import Footprint
+from fitprint.ledger.store import Ledger
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
+from fitprint.units import format_co2e, format_energy
 
 # The clock's wall time begins at 2027-01-15 08:00 UTC.
 SERIES = "datetime,carbon intensity (gCO2eq/kWh)\n" + "".join(
@@ -65,9 +70,9 @@ def test_a_series_of_other_days_is_refused_with_a_sentence(tmp_path, capsys):
 
 def test_a_page_is_written_where_it_is_asked_for(tmp_path, capsys):
     footprint = measured(tmp_path)
-    assert main(["report", "--html", str(tmp_path / "page.html")]) == 0
+    assert main(["report", "--format", "html", "--output", str(tmp_path / "page.html")]) == 0
     assert footprint.run_id in (tmp_path / "page.html").read_text()
-    assert main(["report", "--html", str(tmp_path / "no" / "page.html")]) == 1
+    assert main(["report", "--format", "html", "--output", str(tmp_path / "no" / "page.html")]) == 1
 
 
 def test_without_a_run_it_says_where_it_looked(capsys):
@@ -124,7 +129,7 @@ def test_a_projects_total_is_json_too(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "status", "word"),
     [
-        (["--project", "sweep", "--html", "x.html"], 2, "a single run"),
+        (["--project", "sweep", "--run", "a"], 2, "either a project or runs"),
         (["--project", "swep"], 1, "Did you mean 'sweep'?"),
         (["--project", "sweep", "--final", "x"], 1, "no run 'x'"),
         (["--project", "sweep", "--metric", "x"], 2, "mode"),
@@ -134,3 +139,122 @@ def test_what_a_projects_total_cannot_do_is_said(tmp_path, capsys, arguments, st
     measured(tmp_path, project="sweep")
     assert main(["report", *arguments]) == status
     assert word in capsys.readouterr().err
+
+
+# ---- formats
+
+
+def test_every_format_is_printed_and_written(tmp_path, capsys):
+    footprint = measured(tmp_path, project="vision", name="resnet")
+    marks = {
+        "md": "### Footprint of resnet",
+        "latex": "\\endinput",
+        "html": "<!doctype html>",
+        "csv": "run_id,",
+        "card": "co2_eq_emissions:",
+    }
+    for form, mark in marks.items():
+        assert main(["report", footprint.run_id, "--format", form]) == 0
+        printed = capsys.readouterr().out
+        assert mark in printed
+        assert main(["report", "--run", footprint.run_id, "--format", form, "--output", str(tmp_path / f"out.{form}")]) == 0
+        assert (tmp_path / f"out.{form}").read_text().strip() == printed.strip()
+    assert "@misc{fitprint," in (tmp_path / "out.bib").read_text()
+
+
+def test_a_report_has_the_numbers_of_the_ledger(tmp_path, capsys):
+    run_id = measured(tmp_path, name="resnet").run_id
+    recorded = Ledger().footprint(run_id)
+    low, high = format_co2e(recorded.co2e_low_g), format_co2e(recorded.co2e_high_g)
+    grams, energy, at_wall = format_co2e(recorded.co2e_g), format_energy(recorded.energy_j), format_energy(1.5 * recorded.energy_j)
+    factors = [f"{recorded.intensity:g} g", f"{recorded.pue:g}", f"{recorded.node_factor:g}"]
+    for form in ("md", "latex", "html"):
+        assert main(["report", run_id, "--format", form]) == 0
+        out = capsys.readouterr().out
+        assert [text for text in (grams, low, high, energy, at_wall, *factors, run_id) if text not in out] == []
+    assert main(["report", run_id, "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [float(row["co2e_g"]) for row in rows[:2]] == [epoch.co2e_g for epoch in recorded.epochs]
+    assert sum(float(row["energy_j"]) for row in rows) == pytest.approx(recorded.energy_j)
+    assert main(["report", run_id, "--format", "json"]) == 0
+    assert Footprint.from_json(capsys.readouterr().out) == recorded
+
+
+def test_several_runs_and_a_project_have_one_total_in_every_format(tmp_path, capsys):
+    ids = [measured(tmp_path, project="sweep", name=f"r{i}").run_id for i in range(2)]
+    for chosen in (ids, ["--run", ids[0], "--run", ids[1]], ["--project", "sweep"]):
+        for form in ("md", "latex", "html"):
+            assert main(["report", *chosen, "--format", form]) == 0
+            assert "432 g" in capsys.readouterr().out
+        assert main(["report", *chosen, "--format", "card"]) == 0
+        assert "  emissions: 432\n" in capsys.readouterr().out
+        assert main(["report", *chosen, "--format", "csv"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 1 + 2 * 3
+    assert main(["report", *ids, "--json"]) == 0
+    assert [record["run_id"] for record in json.loads(capsys.readouterr().out)] == sorted(ids)
+
+
+def test_the_research_and_development_total_is_told_when_asked(tmp_path, capsys):
+    measured(tmp_path, project="vision")
+    last = measured(tmp_path, hours=1, project="vision", run_id="last")
+    for form in ("md", "latex", "html"):
+        assert main(["report", "last", "--format", form]) == 0
+        assert "Research and development" not in capsys.readouterr().out
+        assert main(["report", "last", "--rd", "--format", form]) == 0
+        out = capsys.readouterr().out
+        assert "Research and development: all of vision" in out
+        assert "324 g" in out
+        assert "last: 108 g, 33" in out
+    assert main(["report", "last", "--rd", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["rd_total"]["co2e_g"] == pytest.approx(324.0)
+    assert record["co2e_g"] == last.co2e_g
+    measured(tmp_path, run_id="alone")
+    assert main(["report", "alone", "--rd"]) == 2
+
+
+def test_a_card_is_merged_into_a_readme(tmp_path, capsys):
+    measured(tmp_path)
+    readme = tmp_path / "README.md"
+    readme.write_text("---\nlicense: mit # ours\n---\n# Model\n")
+    assert main(["report", "--into", str(readme), "--training-type", "fine-tuning"]) == 0
+    text = readme.read_text()
+    assert text.startswith("---\nlicense: mit # ours\nco2_eq_emissions:\n  emissions: 216\n")
+    assert '  training_type: "fine-tuning"\n' in text
+    assert text.endswith("---\n# Model\n")
+    assert main(["report", "--into", str(tmp_path / "none.md")]) == 1
+    assert "none.md" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--output", "x"], "a format other than text"),
+        (["--into", "x", "--format", "md"], "--format card"),
+        (["--into", "x", "--format", "card", "--output", "y"], "nothing beside --into"),
+        (["--project", "p", "--intensity", "x.csv"], "Name them instead"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(arguments, word, capsys):
+    assert main(["report", *arguments]) == 2
+    assert word in capsys.readouterr().err
+
+
+def test_advice_is_in_the_reports_and_has_a_command_of_its_own(tmp_path, capsys, series):
+    footprint = measured(tmp_path)
+    assert main(["advise"]) == 0
+    assert (
+        capsys.readouterr().out
+        == f"{footprint.run_id}: nothing in this run's record shows how it could have been smaller by 1 % of its CO2e or more\n"
+    )
+    assert main(["report", "--format", "md"]) == 0
+    assert "nothing in this run's record" in capsys.readouterr().out
+    clean = tmp_path / "clean.csv"
+    clean.write_text(SERIES.replace(",500\n", ",500\n2027-01-15T11:00:00Z,10\n2027-01-15T12:00:00Z,10\n2027-01-15T13:00:00Z,10\n"))
+    assert main(["advise", "--run", footprint.run_id, "--series", str(clean), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [advice["kind"] for advice in record["advice"]] == ["hour"]
+    assert record["advice"][0]["saved_g"] == pytest.approx(216 * (1 - 10 / 200), rel=0.01)
+    assert main(["advise", "--series", series]) == 0
+    assert main(["advise", "--run", "none"]) == 1
+    assert main(["advise", "--ledger", str(tmp_path / "empty.db")]) == 1

@@ -40,9 +40,9 @@ FLOORS = [
     {"run"},
     {"tracker", "detection", "live", "recording", "sidecar"},
     {"lifetime", "configurations"},
-    {"calculator", "comparison", "elsewhere", "advice", "regrams", "sweep"},
+    {"calculator", "comparison", "elsewhere", "timing", "regrams", "sweep", "waiting"},
     {"sensitivity"},
-    {"project"},
+    {"project", "advice"},
     {"series", "command", "decorator", "doctor"},
     {"commands"},
     {"cli"},
@@ -59,7 +59,7 @@ FRAMEWORKS = {
     "optuna",
     "ray",
 }
-HEAVY = FRAMEWORKS | {"numpy", "pandas", "matplotlib", "sqlalchemy", "httpx", "requests", "rich", "pynvml"}
+HEAVY = FRAMEWORKS | {"numpy", "pandas", "matplotlib", "sqlalchemy", "httpx", "requests", "rich", "pynvml", "jinja2"}
 
 
 def modules():

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fitprint.advice import Plan, When, when
 from fitprint.carbon.hourly import HOUR_S, HourlySeries, span
 from fitprint.carbon.series_file import read_series, zone_of
 from fitprint.clock import SystemClock
 from fitprint.commands.live_series import add_network, fetched
 from fitprint.commands.printing import print_table
 from fitprint.errors import refusal
+from fitprint.timing import Plan, When, when
 from fitprint.units import format_co2e, significant
 
 # More than any service forecasts; each tells as far as it goes.

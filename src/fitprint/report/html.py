@@ -6,6 +6,11 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fitprint.errors import MissingExtraError
+from fitprint.report.charts import Chart, charts
+from fitprint.report.document import Document, of_runs
+from fitprint.report.references import references
+from fitprint.report.templating import render
 from fitprint.report.text import details, headline, segment_cells, several_segments
 from fitprint.units import format_co2e, format_duration, format_energy, significant
 
@@ -19,8 +24,53 @@ table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ccc; vertical-align: top; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .scroll { overflow-x: auto; }
-@media (prefers-color-scheme: dark) { body { color: #eee; background: #161616; } th, td { border-color: #555; } }
+th { font-weight: 600; }
+.statement th { white-space: nowrap; }
+figure { margin: 1.5rem 0; break-inside: avoid; }
+figure img { max-width: 100%; height: auto; background: #fff; }
+figcaption { font-size: .9rem; }
+td { overflow-wrap: break-word; }
+.statement td { overflow-wrap: anywhere; }
+@media (max-width: 40rem) { .statement th, .statement td { display: block; border: 0; white-space: normal; } }
+h2 { break-after: avoid; margin: 2rem 0 .5rem; font-size: 1.25rem; }
+tr { break-inside: avoid; }
+@media print { body { font-size: 10pt; max-width: none; margin: 0; } .scroll { overflow: visible; } }
+@media screen and (prefers-color-scheme: dark) { body { color: #eee; background: #161616; } th, td { border-color: #555; } }
 """
+
+
+def report_page(footprint: Footprint) -> str:
+    """The full report of a run; without jinja2 the plain page."""
+    try:
+        return html_report(of_runs([footprint]))
+    except MissingExtraError:
+        return page(footprint)
+
+
+def html_report(document: Document) -> str:
+    """A report as a document with nothing from outside; without matplotlib it has no figures.
+
+    Raises:
+        MissingExtraError: If jinja2 is not installed.
+    """
+    from markupsafe import Markup
+
+    shown = document.runs if len(document.runs) == 1 else ()
+    values = {
+        "d": document,
+        "style": Markup(STYLE),
+        "charts": _charts(document),
+        "records": [Markup(_records(run)) for run in shown],
+        "references": references(document.sources),
+    }
+    return render("page.html.j2", "An HTML report", values)
+
+
+def _charts(document: Document) -> tuple[Chart, ...]:
+    try:
+        return charts(document.runs)
+    except MissingExtraError:
+        return ()
 
 
 def page(footprint: Footprint) -> str:
@@ -41,14 +91,22 @@ def fragment(footprint: Footprint) -> str:
         [
             f"<p><strong>{html.escape(headline(footprint))}</strong></p>",
             _table(["", ""], details(footprint)),
-            _segments(footprint),
-            _epochs("Epochs", footprint.epochs),
-            _epochs("Blocks of steps", footprint.blocks),
-            _sensors(footprint),
+            _records(footprint),
             _assumptions(footprint),
             f"<p>Run {html.escape(footprint.run_id)}, started {html.escape(footprint.started_at)} (UTC).</p>",
         ]
     )
+
+
+def _records(footprint: Footprint) -> str:
+    """All that was recorded of a run in rows."""
+    tables = [
+        _segments(footprint),
+        _epochs("Epochs", footprint.epochs),
+        _epochs("Blocks of steps", footprint.blocks),
+        _sensors(footprint),
+    ]
+    return "\n".join(table for table in tables if table)
 
 
 def _segments(footprint: Footprint) -> str:
