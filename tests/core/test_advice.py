@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fitprint import Tracker
@@ -229,6 +229,7 @@ def test_a_project_without_a_metric_says_nothing_of_models():
 # ---- all of them
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.1, 1e4), st.floats(0.0, 1e4), st.floats(0.0, 1e4)), min_size=1, max_size=12))
 def test_nothing_saves_more_than_it_cost_and_each_sentence_has_its_grams(rows):
     whole = run([epoch(i, {"train": a, "validate": b, "checkpoint": c}) for i, (a, b, c) in enumerate(rows)])

@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fitprint.carbon.equivalences import equivalent
@@ -272,6 +272,7 @@ def test_hostile_names_stay_text_in_latex():
     assert set(entries) == {"@misc"}
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_one_line_of_latex_without_a_bare_special(text):
     line = latex.escaped(text)
@@ -279,6 +280,7 @@ def test_any_text_is_one_line_of_latex_without_a_bare_special(text):
     assert not set(bare) & set('\\{}$&#%_^~<>|"@`\n\r')
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_a_yaml_string(text):
     assert yaml.safe_load(f"a: {card.quoted(text)}")["a"].split() == _shown(text).split()
@@ -288,6 +290,7 @@ def _shown(text):
     return re.sub("[\ud800-\udfff]", "", text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_stays_in_its_cell_of_a_markdown_table(text):
     line = markdown.escaped(text)
@@ -469,6 +472,7 @@ def test_the_card_is_read_by_the_hub_as_grams(tmp_path):
     assert block["geographical_location"] == "France (FR)"
 
 
+@settings(deadline=None)
 @given(st.floats(1e-12, 1e12))
 def test_grams_of_a_card_are_plain_decimals(grams):
     (line,) = [line for line in run(co2e_g=grams).to_model_card().splitlines() if line.startswith("  emissions: ")]
