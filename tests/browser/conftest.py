@@ -15,9 +15,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tensorboard")
-playwright = pytest.importorskip("playwright.sync_api")
-
 CHROMIUM = next((path for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if path.exists()), None)
 ARGUMENTS = [
     "--no-sandbox",
@@ -38,12 +35,13 @@ START_S = 60
 NOT_OURS = re.compile(r"/font-roboto/|favicon")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium without a window."""
+    """Chromium without a window; closed soon, for as long as it is open no test can run an event loop of its own."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here")
-    with playwright.sync_playwright() as started:
+    with api.sync_playwright() as started:
         opened = started.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield opened
         opened.close()
@@ -52,6 +50,7 @@ def browser():
 @pytest.fixture(scope="session")
 def with_tab(tmp_path_factory) -> dict[str, str]:
     """The environment in which TensorBoard finds the tab, where an older installation does not name it yet."""
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
     paths = [path for path in sys.path if path]
     points = importlib.metadata.entry_points(group="tensorboard_plugins")
     if "fitprint" not in points.names:

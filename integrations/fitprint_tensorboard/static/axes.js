@@ -25,7 +25,7 @@ export function ticks(low, high, count, whole = false) {
 export function frame(width, height, x, y) {
   const yScale = scaleOf(y.unit, Math.max(Math.abs(y.high), Math.abs(y.low)));
   const xScale = scaleOf(x.unit ?? "", x.high);
-  const yTicks = ticks(y.low / yScale.factor, y.high / yScale.factor, Math.max(2, (height - TOP - BOTTOM) / 42));
+  const yTicks = ticks(y.low / yScale.factor, y.high / yScale.factor, Math.max(2, (height - TOP - BOTTOM) / 32));
   const yLabels = yTicks.map((value) => digits(value));
   const left = 14 + CHARACTER * Math.max(2, ...yLabels.map((label) => label.length));
   const inner = { left, right: width - RIGHT, top: TOP, bottom: height - BOTTOM };
