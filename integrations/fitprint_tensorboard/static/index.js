@@ -15,10 +15,10 @@ export async function render() {
   document.documentElement.lang = "en";
   document.title = "Carbon";
   followTheme();
-  await stylesheet();
+  document.body.hidden = true; // until it has its style, which is loaded beside the runs
   const view = new View();
   onReload(() => view.load());
-  await view.load();
+  await Promise.all([stylesheet().then(() => (document.body.hidden = false)), view.load()]);
 }
 
 function stylesheet() {
@@ -170,7 +170,7 @@ class View {
     const runs = this.shown();
     const drawn = runs.filter((run) => run.x.length);
     if (!drawn.length) return ["epochs", "budget", "metric", "power"].forEach((name) => swap(this.sections[name], nothing(runs)));
-    performance.mark(DRAWN);
+    requestAnimationFrame(() => requestAnimationFrame(() => performance.mark(DRAWN)));
     swap(this.sections.epochs, el("div", { class: "multiples" }, drawn.map((run) => stackedChart(run.name, run, this.by, this.quantity))));
     swap(this.sections.budget, budgetChart(drawn, this.quantity));
     swap(this.sections.power, powerChart(drawn));
