@@ -31,9 +31,11 @@ class Recorder:
         proc_root: Normally ``/proc``.
         clock: Dates the events.
         errand: What else the clerk is to do; it is started for that alone, too.
+        rank: This process's number in a job; those after the first write their journals alone.
     """
 
-    def __init__(self, ledger: Location | None, proc_root: Path, clock: Clock, errand: Errand | None = None) -> None:
+    def __init__(self, ledger: Location | None, proc_root: Path, clock: Clock, errand: Errand | None = None, rank: int = 0) -> None:
+        self._rank = rank
         self._errand = errand
         self._ledger = ledger
         self._proc_root = proc_root
@@ -56,7 +58,7 @@ class Recorder:
             return
         process = this_process(self._proc_root)
         self._run_id = run_id
-        self._clerk = Clerk(self._ledger, run_id, process, self._errand, claim)
+        self._clerk = Clerk(self._ledger, run_id, process, self._errand, claim, stores=self._rank == 0)
         self._clerk.start()
         where: dict[str, Any] = {"process": {"boot_id": process.boot_id, "pid": process.pid, "started": process.started}}
         if before is not None:
@@ -76,6 +78,8 @@ class Recorder:
             return
         epoch: EpochFootprint | None = fields.pop("epoch", None)
         head = {"event": event, "run_id": self._run_id, "at": self._clock.time(), **fields}
+        if self._rank:
+            head["rank"] = self._rank
         static = () if event in ("start", "describe", "end") else STATIC
 
         def written() -> dict[str, Any]:
