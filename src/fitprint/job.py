@@ -333,7 +333,9 @@ def _kept(found: Sensors, keep: Sequence[bool]) -> Sensors:
     pairs = list(zip(found.counters, keep, strict=True))
     others = replace(found, counters=tuple(counter for counter, own in pairs if not own))
     others.close()
-    return replace(found, counters=tuple(counter for counter, own in pairs if own))
+    ids = {counter.sensor.id for counter in others.whole}
+    devices = {name: device for name, device in found.devices.items() if name not in ids}
+    return replace(found, counters=tuple(counter for counter, own in pairs if own), devices=devices)
 
 
 def _named(sensor: Sensor, host: int, rank: int, taken: set[str]) -> Sensor:

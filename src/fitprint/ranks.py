@@ -93,6 +93,17 @@ def local_rank(environ: Mapping[str, str]) -> int | None:
     return next((int(environ[name]) for name in LOCAL_RANKS if environ.get(name, "").isdecimal()), None)
 
 
+def process_group(modules: Mapping[str, Any]) -> Any:
+    """PyTorch's module for processes, where a group of several has been made; None otherwise.
+
+    Args:
+        modules: ``sys.modules``; nothing is imported.
+    """
+    dist = getattr(modules.get("torch"), "distributed", None)
+    several = dist is not None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return dist if several else None
+
+
 def torch_peers(modules: Mapping[str, Any], member: Member, *, within_s: float = VOTE_WITHIN_S) -> Peers | None:
     """The ranks of the process group that PyTorch has here; None where this process is alone, or others do not take part.
 
@@ -101,8 +112,8 @@ def torch_peers(modules: Mapping[str, Any], member: Member, *, within_s: float =
         member: This process.
         within_s: How long rank 0 waits for the others.
     """
-    dist = getattr(modules.get("torch"), "distributed", None)
-    if dist is None or not dist.is_available() or not dist.is_initialized() or dist.get_world_size() < 2:
+    dist = process_group(modules)
+    if dist is None:
         return None
     store, rank, size = _store(dist), dist.get_rank(), dist.get_world_size()
     # So many times has this rank begun: the names of one beginning, the same on every rank.

@@ -196,14 +196,10 @@ class Tracker:
         schedule = Schedule(epochs=first + len(iterable) if isinstance(iterable, Sized) else None, batches=1)
         self.check_start()
         for index, item in enumerate(iterable, start=first):
-            if self._ends():
+            if self.should_stop:
                 return
             with self.epoch(index, schedule):
                 yield item
-
-    def _ends(self) -> bool:
-        """Whether the loop over epochs ends here; where several processes train, they agree on it in here."""
-        return self.should_stop
 
     @contextmanager
     def epoch(self, index: int, schedule: Schedule | None = None) -> Iterator[None]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -54,17 +55,26 @@ class Launched:
 
 
 @pytest.fixture
-def torchrun(machine):
-    """Launches a script of this folder on two ranks, as ``torchrun`` does; each writes a JSON file named after its rank."""
+def alone(machine):
+    """Runs a script of this folder; it writes JSON files for the test."""
+
+    def launch(script: str, *args: str, timeout: float = 100.0, launcher: Sequence[str] = ()) -> Launched:
+        (machine / "out").mkdir()
+        environ = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "OUT": str(machine / "out")}
+        command = [sys.executable, *launcher, str(HERE / script), *args]
+        done = subprocess.run(command, cwd=machine, env=environ, capture_output=True, text=True, timeout=timeout)
+        return Launched(machine / "out", done.stderr, done.returncode)
+
+    return launch
+
+
+@pytest.fixture
+def torchrun(alone):
+    """Runs a script on two ranks, as ``torchrun`` does; each writes a JSON file named after its rank."""
 
     def launch(script: str, *args: str, ranks: int = 2, timeout: float = 100.0) -> Launched:
-        (machine / "out").mkdir()
-        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", f"--master-port={free_port()}"]
-        environ = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "OUT": str(machine / "out")}
-        done = subprocess.run(
-            [*command, str(HERE / script), *args], cwd=machine, env=environ, capture_output=True, text=True, timeout=timeout
-        )
-        return Launched(machine / "out", done.stderr, done.returncode)
+        options = ("-m", "torch.distributed.run", f"--nproc-per-node={ranks}", f"--master-port={free_port()}")
+        return alone(script, *args, timeout=timeout, launcher=options)
 
     return launch
 
