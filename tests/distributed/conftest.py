@@ -69,17 +69,19 @@ def alone(machine):
 
 
 @pytest.fixture
-def torchrun(alone):
+def torchrun(alone, free_port):
     """Runs a script on two ranks, as ``torchrun`` does; each writes a JSON file named after its rank."""
 
     def launch(script: str, *args: str, ranks: int = 2, timeout: float = 100.0) -> Launched:
-        options = ("-m", "torch.distributed.run", f"--nproc-per-node={ranks}", f"--master-port={free_port()}")
+        options = ("-m", "torch.distributed.run", f"--nproc-per-node={ranks}", f"--master-port={free_port}")
         return alone(script, *args, timeout=timeout, launcher=options)
 
     return launch
 
 
+@pytest.fixture
 def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
