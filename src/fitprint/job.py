@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import or_, sub
@@ -37,6 +37,8 @@ class Job:
         decision: Why all stop, or None.
         apart: Nothing is exchanged any more.
         own: All that this rank's sensors have counted.
+        hosts: The ranks of each machine, the first rank's machine first.
+        spans: Where each rank's sensors are among all.
     """
 
     def __init__(self, peers: Peers) -> None:
@@ -47,12 +49,14 @@ class Job:
         self.decision: Decision | None = None
         self.apart = False
         self.own = Energy()
+        self.hosts = _hosts(peers)
+        self._host = {rank: number for number, ranks in enumerate(self.hosts, start=1) for rank in ranks}
         self._most = NEVER
         self._news: Facts | None = None
         self._own: dict[int, Energy] = {}
         self._told_of = Energy()
         self._told = 0
-        self._spans: list[slice] = [slice(0, 0)] * peers.size
+        self.spans: list[slice] = [slice(0, 0)] * peers.size
         self._settled: dict[int, Energy] = {}
 
     # ---- who owns what
@@ -65,19 +69,12 @@ class Job:
     @property
     def leads_host(self) -> bool:
         """Whether it is the first on its machine."""
-        return self.hosts()[self._host_of(self.rank) - 1][0] == self.rank
+        return self.hosts[self._host[self.rank] - 1][0] == self.rank
 
     def pids(self) -> tuple[int, ...]:
         """The job's processes that this one can see: on its machine, in its container."""
         own = self.peers.members[self.rank]
         return tuple(m.pid for m in self.peers.members if (m.host, m.namespace) == (own.host, own.namespace))
-
-    def hosts(self) -> list[list[int]]:
-        """The ranks of each machine, the first rank's machine first."""
-        ranks: dict[str, list[int]] = {}
-        for rank, member in enumerate(self.peers.members):
-            ranks.setdefault(member.host, []).append(rank)
-        return list(ranks.values())
 
     def share_out(self, find: Callable[[], Sensors], *, limited: bool = False) -> Sensors:
         """Find this rank's sensors, and keep those that no lower rank of its machine sees.
@@ -102,7 +99,7 @@ class Job:
             seen = [[]] * self.size
         if failure is not None:
             raise failure
-        ranks = self.hosts()[self._host_of(self.rank) - 1]
+        ranks = self.hosts[self._host[self.rank] - 1]
         lower = {key for rank in ranks if rank < self.rank for key in seen[rank]}
         return _kept(found, [key not in lower for key in keys])
 
@@ -211,17 +208,14 @@ class Job:
         """Some of the ranks have other sensors than before."""
         self.facts, self._news = list(facts), None
         sensors: list[Sensor] = []
+        spans: list[slice] = []
         for rank, own in enumerate(self.facts):
             begin = len(sensors)
             taken = {sensor.id for sensor in sensors}
-            sensors += [_named(sensor, self._host_of(rank), rank, taken) for sensor in own.sensors]
-            self._spans[rank] = slice(begin, len(sensors))
-        self.sensors = tuple(sensors)
+            sensors += [_named(sensor, self._host[rank], rank, taken) for sensor in own.sensors]
+            spans.append(slice(begin, len(sensors)))
+        self.sensors, self.spans = tuple(sensors), spans
         self._settled = {cell: energy.over(self.sensors) for cell, energy in self._settled.items()}
-
-    def _host_of(self, rank: int) -> int:
-        """Number of a rank's machine, from 1."""
-        return next(i for i, ranks in enumerate(self.hosts(), start=1) if rank in ranks)
 
     # ---- what all have used
 
@@ -271,16 +265,11 @@ class Job:
 
     def of_all(self, own: Energy) -> Energy:
         """Energy of this rank's sensors under the names that they have in the job."""
-        span, sensors = self._spans[self.rank], self.facts[self.rank].sensors
+        span, sensors = self.spans[self.rank], self.facts[self.rank].sensors
         own = own.over(sensors)
         counts, observed = [0] * len(self.sensors), [own.duration_ns] * len(self.sensors)
         counts[span], observed[span] = own.counts[: len(sensors)], own.observed_ns[: len(sensors)]
         return Energy(self.sensors, tuple(counts), tuple(observed), own.duration_ns)
-
-    def joules(self, ranks: Iterable[int], energy: Energy) -> float:
-        """What the sensors of some ranks have counted of an energy of all."""
-        parts = [self._spans[rank] for rank in ranks]
-        return sum(Energy(energy.sensors[p], energy.counts[p], energy.observed_ns[p]).joules for p in parts)
 
     def _cell(self, cell: int) -> Energy:
         """All ranks' counts in a cell. Time is the first rank's; what others have missed of theirs, they miss of it."""
@@ -289,13 +278,14 @@ class Job:
         duration_ns = first[0] if first else 0
         counts: list[int] = []
         observed: list[int] = []
-        for one, span in zip(found, self._spans, strict=True):
+        for one, span in zip(found, self.spans, strict=True):
             size = span.stop - span.start
             own_ns, own_counts, own_observed = one or (0, (), ())
-            lacking = (0,) * (size - len(own_counts))  # what has been told of before a sensor came
-            counts += (*own_counts, *lacking)
-            observed += [ns + duration_ns - own_ns for ns in own_observed]
-            observed += (duration_ns,) * len(lacking)
+            counts += own_counts
+            observed += own_observed if own_ns == duration_ns else [ns + duration_ns - own_ns for ns in own_observed]
+            if len(own_counts) < size:  # it was told of before a sensor came
+                counts += (0,) * (size - len(own_counts))
+                observed += (duration_ns,) * (size - len(own_counts))
         return Energy(self.sensors, tuple(counts), tuple(observed), duration_ns)
 
 
@@ -314,6 +304,13 @@ def owned_alone(found: Sensors, environ: Mapping[str, str]) -> Sensors:
     parts = [counter.sensor.part for counter in found.whole]
     boards = parts.count("gpu")
     return _kept(found, [part == "gpu" and boards == 1 for part in parts])
+
+
+def _hosts(peers: Peers) -> list[list[int]]:
+    ranks: dict[str, list[int]] = {}
+    for rank, member in enumerate(peers.members):
+        ranks.setdefault(member.host, []).append(rank)
+    return list(ranks.values())
 
 
 def _since(before: Energy, now: Energy) -> Energy:

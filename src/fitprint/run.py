@@ -202,7 +202,8 @@ class Run:
             if cut:
                 self._cut(fresh=fresh)
             self._settle()
-            self._team.job.announce(self._facts())
+            if self._team.is_news(self.run_id, self._meter.sensors, self._before):
+                self._team.job.announce(self._facts())
             team, over = self._team, self._grid.over if self._grid else None
             grids = (
                 over.so_far(self._booked_s) if over else None,
@@ -540,7 +541,7 @@ class Run:
 
     @property
     def _energy_j(self) -> float:
-        return self._account.run.energy.joules
+        return self._account.run.energy.joules if self._team is None else self._team.figures.energy_j
 
     @property
     def _own(self) -> Energy:

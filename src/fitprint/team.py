@@ -37,6 +37,7 @@ class Team:
         self.timeline = Timeline()
         self.left: bool | None = None
         self._account = account
+        self._known: tuple[object, ...] = ()
         self._validations = 0
         self._validated_j = 0.0
 
@@ -56,6 +57,12 @@ class Team:
         self.job.book(energy, self._account.phase, inside=inside)
         if inside:
             self.epoch, self.block = self.epoch + energy, self.block + energy
+
+    def is_news(self, *what: object) -> bool:
+        """Whether something is not what it was the last time."""
+        news = len(what) != len(self._known) or any(a is not b for a, b in zip(what, self._known, strict=True))
+        self._known = what
+        return news
 
     def settle(self, wall_s: float, earlier: Sequence[Mapping[str, Any]], budgets: Sequence[str]) -> list[float]:
         """Book what has come; returns the joules of the validations that have ended since the last time, evenly.

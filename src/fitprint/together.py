@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,13 +25,13 @@ class Together:
     Attributes:
         told: What all ranks have told, added up.
         energy_j: The joules to which that belongs.
-        hosts: A row for each machine.
+        hosts: Works out a row for each machine.
         facts: Of all ranks.
     """
 
     told: Told = NOTHING
     energy_j: float = 0.0
-    hosts: tuple[Mapping[str, Any], ...] = ()
+    hosts: Callable[[], tuple[Mapping[str, Any], ...]] = tuple
     facts: tuple[Facts, ...] = ()
 
     @property
@@ -63,14 +63,15 @@ class Together:
         beside: dict[str, Any] = {
             name: getattr(self.told, told) / MICRO for name, told in BESIDE.items() if getattr(record, name) is not None
         }
-        means: dict[str, Any] = {name: _mean(name, self.hosts) for name in ("intensity", "pue", "node_factor")}
+        hosts = self.hosts()
+        means: dict[str, Any] = {name: _mean(name, hosts) for name in ("intensity", "pue", "node_factor")}
         own = {tuple(row.items()): row for row in record.assumptions}
         rows = own | {tuple(row.items()): row for facts in self.facts for row in facts.assumptions}
         return replace(
             record,
             facility_energy_kwh=self.told.facility_uwh / MICRO / 1000,
             above_idle_j=None,
-            segments=self.hosts or record.segments,
+            segments=hosts or record.segments,
             assumptions=tuple(rows.values()),
             notes=tuple(dict.fromkeys(record.notes + tuple(note for facts in self.facts for note in facts.notes))),
             **beside,
@@ -79,7 +80,7 @@ class Together:
 
 
 def together(job: Job, energy: Energy, earlier: Sequence[Mapping[str, Any]], budgets: Sequence[str]) -> Together:
-    """What all ranks have told by now.
+    """What all ranks have told by now; the rows of machines are worked out when they are written down.
 
     Args:
         job: The job, after an exchange.
@@ -87,29 +88,39 @@ def together(job: Job, energy: Energy, earlier: Sequence[Mapping[str, Any]], bud
         earlier: Rows of the machines on which the run was before it was resumed.
         budgets: The budgets' limits.
     """
-    hosts: list[Mapping[str, Any]] = []
-    for ranks in job.hosts():
-        key = key_of(job.peers.members[ranks[0]].host, job.run_id)
-        name = host_name(key, [*earlier, *hosts]) if earlier else f"host-{len(hosts) + 1}"
-        known = {"host": name, "host_key": key, "budget": list(budgets), "duration_s": energy.duration_s}
-        hosts.append({**known, **_host(job, ranks, energy)})
-    return Together(job.told, energy.joules, tuple(hosts), tuple(job.facts))
+    told, rows, facts, spans = job.told, tuple(job.rows), tuple(job.facts), tuple(job.spans)
+
+    def hosts() -> tuple[Mapping[str, Any], ...]:
+        found: list[Mapping[str, Any]] = []
+        for ranks in job.hosts:
+            key = key_of(job.peers.members[ranks[0]].host, job.run_id)
+            name = host_name(key, [*earlier, *found]) if earlier else f"host-{len(found) + 1}"
+            known = {"host": name, "host_key": key, "budget": list(budgets), "duration_s": energy.duration_s}
+            own = [Told(*rows[rank][:FIELDS]) for rank in ranks if rows[rank]]
+            joules = [_part(energy, spans[rank]).joules for rank in ranks]
+            found.append({**known, **_host(own, [facts[rank] for rank in ranks], sum(joules))})
+        return tuple(found)
+
+    return Together(told, energy.joules, hosts, facts)
 
 
-def _host(job: Job, ranks: Sequence[int], energy: Energy) -> dict[str, Any]:
+def _host(told: Sequence[Told], facts: Sequence[Facts], energy_j: float) -> dict[str, Any]:
     """What is known of a machine by the ranks that are there; its factors are those of the first that has sensors."""
-    told = [Told(*job.rows[rank][:FIELDS]) for rank in ranks if job.rows[rank]]
-    facts = next((job.facts[rank] for rank in ranks if job.facts[rank].sensors), job.facts[ranks[0]])
-    factors = next((one for one in told if one.node_factor_u), Told())
+    first = next((one for one in facts if one.sensors), facts[0])
+    factors = next((one for one in told if one.node_factor_u), NOTHING)
     return {
-        "region": facts.region,
-        "started_at": facts.started_at,
-        "energy_j": job.joules(ranks, energy),
+        "region": first.region,
+        "started_at": first.started_at,
+        "energy_j": energy_j,
         "co2e_g": sum(one.run_ug for one in told) / MICRO,
         "intensity": factors.intensity_u / MICRO,
-        "pue": facts.pue,
+        "pue": first.pue,
         "node_factor": factors.node_factor_u / MICRO or 1.0,
     }
+
+
+def _part(energy: Energy, span: slice) -> Energy:
+    return Energy(energy.sensors[span], energy.counts[span], energy.observed_ns[span])
 
 
 def told_of(beside: Beside, factors: Sequence[Factors], energies: Sequence[Energy], *, power_w: float, unseen_j: float) -> Told:
