@@ -742,7 +742,7 @@ class Run:
 
     def _open_record(self) -> None:
         """Begin the record on disk; not before a state can no longer come, so that a resumed run has its own id by then."""
-        if not self._awaits_state:
+        if not self._awaits_state and (self._team is None or self._team.has_met):
             self._settle()
             self._identity.opened = True
             self._recorder.open(self.run_id, self._progress(), claim=self._identity.claim, before=self._before)

@@ -42,6 +42,11 @@ class Team:
         self._validated_j = 0.0
 
     @property
+    def has_met(self) -> bool:
+        """Whether the others have been heard, or never will be: then it is known which run this is."""
+        return self.job.apart or self.job.run_id != ""
+
+    @property
     def power_w(self) -> float:
         """Power of all ranks at the last exchange."""
         return self.job.told.power_uw / MICRO

@@ -278,7 +278,7 @@ class Tracker:
 
     @property
     def footprint(self) -> Footprint:
-        """The record: live while the run lasts, final after it."""
+        """The record: live while the run lasts, final after it; of a job of many ranks as of their last exchange."""
         if self._final is not None:
             return self._final
         nothing = Footprint(

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fitprint import Budget, Config, Tracker
+from fitprint import Budget, Config, Footprint, Ledger, Tracker
 from fitprint.energy import Energy
 from fitprint.job import Job, owned_alone
+from fitprint.ledger.united import united
 from fitprint.pace import Schedule
 from fitprint.ranks import gather_texts, local_rank
 from fitprint.sensors.probe import Sensors, Surroundings
@@ -353,3 +354,58 @@ def test_facts_survive_being_told():
 def test_a_job_can_be_given_to_no_pickle():
     tracker = Tracker(config=Config(ledger="off"), peers=FakeRanks(1).peers[0])
     assert tracker.__getstate__()["_peers"] is None
+
+
+ROWS = st.dictionaries(st.sampled_from(["gpu:0", "gpu:1", "cpu:0"]), st.integers(0, 10**6), min_size=1)
+
+
+def recorded(joules):
+    """A record of so many joules by sensor."""
+    rows = tuple(
+        {"id": name, "part": name.partition(":")[0], "energy_j": float(amount), "role": "counted"}
+        for name, amount in joules.items()
+    )
+    parts = {}
+    for row in rows:
+        parts[row["part"]] = parts.get(row["part"], 0.0) + row["energy_j"]
+    total_j = math.fsum(parts.values())
+    return Footprint(run_id="r", energy_j=total_j, outside_epochs_j=total_j, by_part=parts, phases={"other": total_j}, sensors=rows)
+
+
+@given(ROWS, ROWS, ROWS)
+def test_what_ranks_have_recorded_is_united_by_sensor(a, b, c):
+    a, b, c = recorded(a), recorded(b), recorded(c)
+
+    def joules(record):
+        return {row["id"]: row["energy_j"] for row in record.sensors if row["energy_j"]}, record.energy_j, dict(record.by_part)
+
+    def same(x, y):
+        return joules(x)[0] == joules(y)[0] and x.energy_j == pytest.approx(y.energy_j, abs=1e-6)
+
+    both = united(a, b)
+    assert united(a, a) == a
+    assert same(both, united(b, a))
+    assert same(united(both, c), united(a, united(b, c)))
+    most = {name: max(joules(a)[0].get(name, 0), joules(b)[0].get(name, 0)) for name in {*joules(a)[0], *joules(b)[0]}}
+    assert both.energy_j == pytest.approx(sum(most.values()), abs=1e-6)
+    assert both.energy_j == pytest.approx(math.fsum(both.by_part.values()), abs=1e-6)
+    assert both.energy_j == pytest.approx(math.fsum(both.phases.values()), abs=1e-6)
+
+
+def test_a_run_whose_first_rank_was_killed_has_what_the_others_wrote(tmp_path, monkeypatch):
+    job = Training(2, ledger=str(tmp_path / "fitprint.db"))
+
+    def body(rank, tracker):
+        for epoch in tracker.epochs(range(3)):
+            job.together(EPOCH_S)
+            if epoch == 1:
+                raise ValueError("the loss is NaN")
+
+    records = job.run(body)
+    ledger = Ledger(tmp_path / "fitprint.db")
+    assert [row["status"] for row in ledger.runs()] == ["failed"]
+    assert len(list((tmp_path / "fitprint.d" / records[0].run_id).glob("*.jsonl"))) == 1  # threads of one process
+    whole = ledger.footprint(records[0].run_id)
+    # One epoch of both; of the second each rank knew its own.
+    assert whole.energy_j == 251.0 * EPOCH_S + 251.0 * EPOCH_S
+    assert whole.energy_j > max(record.energy_j for record in records)
