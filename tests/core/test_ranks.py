@@ -361,10 +361,7 @@ ROWS = st.dictionaries(st.sampled_from(["gpu:0", "gpu:1", "cpu:0"]), st.integers
 
 def recorded(joules):
     """A record of so many joules by sensor."""
-    rows = tuple(
-        {"id": name, "part": name.partition(":")[0], "energy_j": float(amount), "role": "counted"}
-        for name, amount in joules.items()
-    )
+    rows = tuple({"id": name, "part": name[:3], "energy_j": float(j), "role": "counted"} for name, j in joules.items())
     parts = {}
     for row in rows:
         parts[row["part"]] = parts.get(row["part"], 0.0) + row["energy_j"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -58,6 +60,25 @@ def broken_on_one_rank(rank: int) -> dict:
     return record(tracker.footprint)
 
 
+def on_two_machines(rank: int) -> dict:
+    """Each rank on a machine of its own boot, in a place of its own; the counters that both read are the same files."""
+    proc = Path(os.environ["OUT"]).parent / f"proc-{rank}"
+    (proc / "sys" / "kernel" / "random").mkdir(parents=True)
+    (proc / "sys" / "kernel" / "random" / "boot_id").write_text(f"machine-{rank}\n")
+    for name in ("cpuinfo", "meminfo", "stat", "self"):
+        (proc / name).symlink_to(Path("/proc") / name)
+    before_j = counted_j()
+    with mock.patch.dict(os.environ, FITPRINT_PROC_ROOT=str(proc), FITPRINT_REGION=("FR", "DE")[rank]), Tracker() as tracker:
+        started_j = counted_j()
+        for _ in tracker.epochs(range(2)):
+            train(EPOCH_S)
+        ending_j = counted_j()
+    hosts = [
+        {name: host[name] for name in ("host", "region", "energy_j", "co2e_g", "intensity")} for host in tracker.footprint.segments
+    ]
+    return {**record(tracker.footprint), "hosts": hosts, "least_j": ending_j - started_j, "most_j": counted_j() - before_j}
+
+
 def missing_on_one_rank(rank: int) -> dict:
     began_s = time.monotonic()
     if rank == 0:
@@ -84,7 +105,7 @@ def raised_on_one_rank(rank: int) -> dict:
 if __name__ == "__main__":
     dist.init_process_group("gloo")
     rank = dist.get_rank()
-    scenes = (measured, stopped_by_one_rank, broken_on_one_rank, raised_on_one_rank, missing_on_one_rank)
+    scenes = (measured, stopped_by_one_rank, broken_on_one_rank, on_two_machines, raised_on_one_rank, missing_on_one_rank)
     report(os.environ["RANK"], {scene.__name__: scene(rank) for scene in scenes})
     dist.barrier()
     dist.destroy_process_group()

@@ -72,6 +72,22 @@ def test_a_rank_whose_measuring_fails_hangs_nobody(scenes):
     assert first["status"] == "completed"
 
 
+def test_two_machines_in_two_places_make_one_record_with_a_row_each(scenes):
+    first, second = of(scenes, "on_two_machines")
+    for name in ("run_id", "energy_j", "co2e_g", "epochs", "hosts", "sensors"):
+        assert first[name] == second[name]
+    assert [(host["host"], host["region"]) for host in first["hosts"]] == [("host-1", "FR"), ("host-2", "DE")]
+    for host, rank in zip(first["hosts"], (first, second), strict=True):
+        assert rank["least_j"] - 1e-6 <= host["energy_j"] <= rank["most_j"] + 1e-6
+    assert first["energy_j"] == pytest.approx(sum(host["energy_j"] for host in first["hosts"]))
+    assert first["co2e_g"] == pytest.approx(sum(host["co2e_g"] for host in first["hosts"]), abs=1e-6)
+    grams_per_j = [host["co2e_g"] / host["energy_j"] for host in first["hosts"]]
+    assert grams_per_j[1] / grams_per_j[0] == pytest.approx(
+        first["hosts"][1]["intensity"] / first["hosts"][0]["intensity"], rel=0.01
+    )
+    assert [name for name, _ in first["sensors"]][2:] == ["host-2:cpu:package-0", "host-2:dram:package-0"]
+
+
 def test_a_rank_that_raises_frees_the_others_at_once(scenes):
     first, second = of(scenes, "raised_on_one_rank")
     assert second["error"] == "the loss is NaN"
