@@ -389,6 +389,21 @@ def test_what_ranks_have_recorded_is_united_by_sensor(a, b, c):
     assert both.energy_j == pytest.approx(math.fsum(both.phases.values()), abs=1e-6)
 
 
+def test_the_journal_of_a_job_has_each_sensors_row_once_and_its_joules_after_every_epoch(tmp_path):
+    records = Training(18, ledger=str(tmp_path / "fitprint.db")).epochs(3)
+    (path,) = (tmp_path / "fitprint.d" / records[0].run_id).glob("*.jsonl")
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    epochs = [event["run"] for event in events if event["event"] == "epoch" and not event.get("rank")]
+    assert ["sensors" in run for run in epochs] == [True, False, False]
+    assert [sum(run["sensor_j"]) for run in epochs[1:]] == [sum(e.energy_j for e in records[0].epochs[:n]) for n in (2, 3)]
+    # As if the program had been killed after the last epoch.
+    path.write_text("".join(json.dumps(event) + "\n" for event in events if event["event"] != "end"))
+    (tmp_path / "fitprint.db").unlink()
+    recorded = Ledger(tmp_path / "fitprint.db").footprint(records[0].run_id)
+    assert [row["energy_j"] for row in recorded.sensors] == [row["energy_j"] for row in records[0].sensors]
+    assert recorded.energy_j == records[0].energy_j
+
+
 def test_a_run_whose_first_rank_was_killed_has_what_the_others_wrote(tmp_path, monkeypatch):
     job = Training(2, ledger=str(tmp_path / "fitprint.db"))
 

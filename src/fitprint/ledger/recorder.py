@@ -15,6 +15,7 @@ from fitprint.location import Location
 from fitprint.process import this_process
 
 T = TypeVar("T")
+FEW_SENSORS = 16
 
 # What the journal's first and last lines say, and `describe` where it changes; a resumed run's joined assumptions are in
 # its own first line.
@@ -36,6 +37,7 @@ class Recorder:
 
     def __init__(self, ledger: Location | None, proc_root: Path, clock: Clock, errand: Errand | None = None, rank: int = 0) -> None:
         self._rank = rank
+        self._sensors = 0
         self._errand = errand
         self._ledger = ledger
         self._proc_root = proc_root
@@ -87,9 +89,18 @@ class Recorder:
             over_time = {"energy_series": now.energy_series, "readings": list(now.readings) or None} if now else {}
             record = {**now.to_dict(epochs=False), **over_time} if now else {}
             changing = {key: value for key, value in record.items() if key not in static and value is not None}
+            self._shorten(event, changing)
             return {**head, **({"epoch": epoch.to_dict()} if epoch else {}), **({"run": changing} if run else {})}
 
         self._clerk.record(written)
+
+    def _shorten(self, event: str, record: dict[str, Any]) -> None:
+        """A job of many ranks has many sensors, whose rows are written once: after an epoch their joules will do."""
+        sensors = record.get("sensors") or ()
+        if event in ("epoch", "block") and FEW_SENSORS < len(sensors) == self._sensors:
+            record["sensor_j"] = [row["energy_j"] for row in record.pop("sensors")]
+        elif sensors:
+            self._sensors = len(sensors)
 
     def ask(self, question: Callable[[], T]) -> Future[T] | None:
         """Have a question answered where disk and network are used; None where nothing is open."""

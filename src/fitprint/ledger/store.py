@@ -95,6 +95,9 @@ class Store:
         query = f"SELECT record FROM runs WHERE run_id = :run_id{self.database.locking}"
         rows = self.database.execute(query, run_id=event["run_id"])
         record = {**(json.loads(rows[0][0]) if rows else {}), **event["run"]}
+        if (joules := record.pop("sensor_j", None)) is not None:
+            pairs = zip(record.get("sensors", ()), joules, strict=False)
+            record["sensors"] = [{**row, "energy_j": energy_j} for row, energy_j in pairs]
         self._write_run(event["run_id"], self.database.heard_at(event["at"]), record)
 
     def _write_run(self, run_id: str, heard_at: float | None, record: Mapping[str, Any]) -> None:
