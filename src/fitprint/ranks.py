@@ -113,8 +113,14 @@ def torch_peers(modules: Mapping[str, Any], member: Member, *, within_s: float =
         within_s: How long rank 0 waits for the others.
     """
     dist = process_group(modules)
-    if dist is None:
+    try:
+        return None if dist is None else _joined(modules["torch"], dist, member, within_s)
+    except Exception as error:  # a back end without a store, or machines that cannot reach each other
+        logger().warning("the other processes of this job cannot be reached (%s): each counts for itself", error)
         return None
+
+
+def _joined(torch: Any, dist: Any, member: Member, within_s: float) -> Peers | None:
     store, rank, size = _store(dist), dist.get_rank(), dist.get_world_size()
     # So many times has this rank begun: the names of one beginning, the same on every rank.
     prefix = f"fitprint/{store.add(f'fitprint/starts/{rank}', 1)}"
@@ -123,7 +129,7 @@ def torch_peers(modules: Mapping[str, Any], member: Member, *, within_s: float =
     if members is None:
         return None
     group = dist.ProcessGroupGloo(dist.PrefixStore("gloo", box), rank, size, CONNECT_WITHIN)
-    return TorchPeers(modules["torch"], group, box, rank, members)
+    return TorchPeers(torch, group, box, rank, members)
 
 
 def _store(dist: Any) -> Any:

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import threading
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from fitprint.energy import Energy
 from fitprint.job import Job, owned_alone
 from fitprint.ledger.united import united
 from fitprint.pace import Schedule
-from fitprint.ranks import gather_texts, local_rank
+from fitprint.ranks import Member, gather_texts, local_rank, torch_peers
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.telling import CELLS, Facts, Told, cell_of, later, row_of
 from fitprint.testing import FakeClock, FakeRanks, ScriptedCounter
@@ -300,6 +301,19 @@ def test_without_a_process_group_a_later_process_counts_only_a_board_of_its_own(
     assert owned_alone(Sensors((cpu, *boards)), {"LOCAL_RANK": "0"}).counters == (cpu, *boards)
     assert owned_alone(Sensors((cpu, *boards)), second).counters == ()
     assert owned_alone(Sensors((cpu, boards[1])), second).counters == (boards[1],)
+
+
+def test_a_process_group_that_cannot_be_talked_through_leaves_each_to_itself(caplog):
+    class Broken:
+        """A module with a group of two and no store."""
+
+        def __getattr__(self, name):
+            return {"is_available": lambda: True, "is_initialized": lambda: True, "get_world_size": lambda: 2}[name]
+
+    with caplog.at_level(logging.WARNING, logger="fitprint"):
+        assert torch_peers({"torch": SimpleNamespace(distributed=Broken())}, Member("host", 1)) is None
+    assert "each counts for itself" in caplog.text
+    assert torch_peers({}, Member("host", 1)) is None
 
 
 @given(st.text(), st.text())
