@@ -62,8 +62,8 @@ class EfficiencyStopping(Callback):  # type: ignore[misc]  # Keras is not typed
         carbon = self._carbon()
         tracker = carbon.series.tracker
         metrics = {name: value for name, value in (logs or {}).items() if name not in LOGS.values()}
-        if self.rule.observe(epoch, metrics, tracker.spent):
-            tracker.stop(self.rule.decision())
+        stop = self.rule.observe(epoch, metrics, tracker.spent)
+        if tracker.stop(self.rule.decision() if stop else None):
             # A CarbonCallback behind this one passes it on itself, once its epoch is closed.
             self.model.stop_training = self.model.stop_training or not carbon.in_epoch
 

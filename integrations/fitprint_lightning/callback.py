@@ -201,8 +201,7 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
         block = self.series.look(batches_done)
         if self._log and not getattr(trainer, "barebones", False):
             self.series.shielded("logging a block", lambda: self._publish_inside(trainer, pl_module, block), None)
-        if trainer.world_size == 1:
-            self._pass_on_stop(trainer)
+        self._pass_on_stop(trainer)
 
     def _publish(self, pl_module: LightningModule) -> None:
         values = self.series.tracker.scalars()
@@ -220,11 +219,8 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
             _log_to_all(trainer, {**block, **ahead})
 
     def _pass_on_stop(self, trainer: Trainer) -> None:
-        """Every rank passes here, and all stop if one of them has to: a lone stop would break the others."""
-        stop = self.series.tracker.should_stop
-        if trainer.world_size > 1:
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-        trainer.should_stop = trainer.should_stop or stop
+        """What all ranks have agreed on: a lone stop would break the others."""
+        trainer.should_stop = trainer.should_stop or self.series.tracker.should_stop
 
     def _take_metrics(self, trainer: Trainer) -> None:
         """The user's own metrics of the epoch that ended, complete only after all of its hooks; old ones left out."""

@@ -70,10 +70,7 @@ class EfficiencyStopping(LightningCallback):  # type: ignore[misc]  # the framew
         carbon = _carbon(trainer)
         tracker = carbon.series.tracker
         stop = self.rule.observe(trainer.current_epoch, self._fresh(trainer), tracker.spent)
-        if trainer.world_size > 1:
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-        if stop:
-            tracker.stop(self.rule.decision())
+        if tracker.stop(self.rule.decision() if stop else None):
             # A CarbonCallback behind this one passes it on itself, once its epoch is closed.
             trainer.should_stop = trainer.should_stop or not carbon.in_epoch
 

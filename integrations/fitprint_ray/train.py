@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from fitprint import Budget, Config, Tracker
 from fitprint.errors import MissingExtraError, refusal
+from fitprint.ranks import process_group
 from fitprint.sweep import Sweep
 
 if importlib.util.find_spec("ray") is None:
@@ -23,13 +24,14 @@ SHARED_GPUS = "TRAIN_ENABLE_SHARE_CUDA_VISIBLE_DEVICES"
 class WorkerTracker(Tracker):
     """Measures a training of several workers from inside ``train_loop_per_worker``.
 
-    The first worker of a host reads its sensors for all workers there, so that no CPU and no GPU is counted
-    twice; where Ray hides the GPUs of one worker from the others, each reads its own. What is reported is the sum
-    over workers. Epochs end on all workers at the same one. Make it, and iterate over its epochs, on every worker.
+    Workers that talk through torch (TorchTrainer, LightningTrainer) have one record: the first that sees a sensor
+    reads it for all, and all stop at the same epoch. Others count by themselves: the first worker of a host reads its sensors
+    for all workers there, and where Ray hides the GPUs of one worker from the others, each reads its own.
+    Make it, and iterate over its epochs, on every worker.
 
     Args:
         hparams: The loop's ``config``; kept as the run's hyperparameters.
-        budget: What the training may use; on several hosts with ``scope="project"`` only.
+        budget: What the training may use; on several hosts whose workers do not talk through torch, with ``scope="project"`` only.
         config: Options beyond these, and defaults for these.
         **options: Further options of ``fitprint.Tracker``: region, intensity, pue, project, name, ledger.
 
@@ -59,23 +61,19 @@ class WorkerTracker(Tracker):
         first_on_host = context.get_local_rank() == 0
         own_gpus = not first_on_host and os.environ.get(SHARED_GPUS) == "0"
         self._reads = first_on_host or own_gpus
-        self._agreed = False
         given = (config or Config()).overridden(budget=budget)
-        _check_budget(given, many_hosts=self._workers > context.get_local_world_size())
-        if own_gpus:
+        self._talks = self._workers > 1 and process_group(sys.modules) is not None
+        if not self._talks:
+            _check_budget(given, many_hosts=self._workers > context.get_local_world_size())
+        if own_gpus and not self._talks:
             given = given.overridden(parts=("gpu",))
         super().__init__(config=given, **options)
         self.describe(hparams=hparams)
 
     def start(self) -> Self:
-        """Begin the run, on workers that read a sensor."""
+        """Begin the run, on workers that read a sensor or talk to one that does."""
         self._started = True
-        return super().start() if self._reads else self
-
-    @property
-    def should_stop(self) -> bool:
-        """What all workers agreed on before the last epoch; asking communicates nothing."""
-        return self._agreed
+        return super().start() if self._reads or self._talks else self
 
     def report(self, metrics: Mapping[str, Any], **options: Any) -> None:
         """Report to Ray Train; like ``ray.train.report`` it is called by every worker.
@@ -85,26 +83,8 @@ class WorkerTracker(Tracker):
             **options: Of ``ray.train.report``, such as ``checkpoint``.
         """
         self.annotate(metrics)
-        own = Sweep().outcome(self.footprint)
-        names = ("co2e_g", "energy_wh")
-        sums = dict(zip(names, self._sum([own.get(name, 0.0) for name in names]), strict=True))
-        ray.train.report({**metrics, **own, **sums}, **options)
-
-    def _ends(self) -> bool:
-        """All stop where one has to: a lone stop would leave the others waiting for it."""
-        self._agreed = self._sum([float(super().should_stop)])[0] > 0
-        return self._agreed
-
-    def _sum(self, values: list[float]) -> list[float]:
-        """Over all workers, where they talk through torch; else this worker's own."""
-        torch = sys.modules.get("torch")
-        if self._workers == 1 or torch is None or not torch.distributed.is_initialized():
-            return values
-        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-        total = torch.tensor(values, dtype=torch.float64, device=device)
-        torch.distributed.all_reduce(total)
-        summed: list[float] = total.tolist()
-        return summed
+        self._exchange(0)
+        ray.train.report({**metrics, **Sweep().outcome(self.footprint)}, **options)
 
 
 def _check_budget(config: Config, *, many_hosts: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from fitprint.efficiency import NO_CARBON_CALLBACK, Efficiency
@@ -78,10 +77,9 @@ class EfficiencyStopping(TrainerCallback):  # type: ignore[misc]  # transformers
         tracker = carbon.series.tracker
         stop = self.rule.observe(int((state.epoch or 0.0) - ROUNDING), metrics or {}, tracker.spent)
         state.stateful_callbacks[self._state_key] = {"args": {}, "attributes": self.rule.state()}
-        if _of_any_rank(args, stop):
-            tracker.stop(self.rule.decision())
-            if not carbon.over:  # else it comes behind this one, and passes it on itself once its epoch is closed
-                carbon.pass_on_stop(args, control, evaluated=True)
+        # A CarbonCallback behind this one passes it on itself, once its epoch is closed.
+        if tracker.stop(self.rule.decision() if stop else None) and not carbon.over:
+            carbon.pass_on_stop(args, control, evaluated=True)
 
     @property
     def _state_key(self) -> str:
@@ -98,13 +96,3 @@ def _carbon(control: TrainerControl) -> CarbonCallback:
     if not isinstance(carbon, CarbonCallback):
         raise ConfigError(NO_CARBON_CALLBACK)
     return carbon
-
-
-def _of_any_rank(args: TrainingArguments, stop: bool) -> bool:
-    """Whether any rank has to stop: a lone stop would leave the others waiting."""
-    torch = sys.modules.get("torch")
-    if args.world_size == 1 or torch is None or not torch.distributed.is_initialized():
-        return stop
-    flag = torch.tensor(int(stop), device=args.device)
-    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-    return bool(flag.item())

@@ -51,12 +51,18 @@ class Account:
 
     def book(self, energy: Energy) -> None:
         """Book a stretch to the run, its phase and the open epoch and block."""
-        self.run.book(energy, self.phase)
+        self.book_at(energy, self.phase)
+
+    def book_at(self, energy: Energy, phase: str, *, inside: bool = True) -> None:
+        """Book a stretch to a phase; ``inside`` is False for what was used before the open epoch began."""
+        self.run.book(energy, phase)
+        if not inside:
+            return
         if self.epoch is not None:
-            self.epoch.book(energy, self.phase)
+            self.epoch.book(energy, phase)
             self.in_epochs = _plus(self.in_epochs, energy)
         if self.block is not None:
-            self.block.book(energy, self.phase)
+            self.block.book(energy, phase)
 
     def with_booked(self, energy: Energy) -> Account:
         """A copy in which a further stretch is booked; this account stays as it is."""

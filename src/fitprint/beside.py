@@ -29,18 +29,21 @@ class Beside:
         settings: The resolved options of the run.
         factors: Joules to grams.
         share: The share of the machine that the job has reserved; None where embodied grams are not asked for.
+        leads: This process stands for its machine; of a job's ranks there, one does.
     """
 
     settings: Settings
     factors: Factors
     share: Assumption | None = None
+    leads: bool = True
 
     @classmethod
-    def of(cls, settings: Settings, factors: Factors, machine: Machine) -> Beside:
+    def of(cls, settings: Settings, factors: Factors, machine: Machine, *, leads: bool = True) -> Beside:
         """Settle what depends on the machine."""
         if not settings.config.embodied:
-            return cls(settings, factors)
-        return cls(settings, factors, host_share(machine.owned_threads, machine.threads, virtual=machine.virtual))
+            return cls(settings, factors, leads=leads)
+        share = host_share(machine.owned_threads, machine.threads, virtual=machine.virtual)
+        return cls(settings, factors, share, leads)
 
     def fields(self, energy: Energy) -> dict[str, Any]:
         """The record's fields; what was not asked for is None."""
@@ -53,7 +56,7 @@ class Beside:
             "embodied_g": made.g if made else None,
             "water_l": water_l(self.factors.wall_j(energy), pue, _pair(config.water)) if config.water else None,
             "market_based_g": market_based_g(facility_kwh, bought) if bought is not None else None,
-            "cost": cost(facility_kwh, hours * max(1, len(reserved(energy))), config.price, config.price_per_hour),
+            "cost": cost(facility_kwh, hours * max(int(self.leads), len(reserved(energy))), config.price, config.price_per_hour),
             "currency": config.currency,
         }
 
@@ -88,7 +91,7 @@ class Beside:
         return embodied(
             energy.duration_ns / NS_PER_S,
             accelerators=reserved(energy),
-            host=self.factors.chassis.kind,
+            host=self.factors.chassis.kind if self.leads else None,
             share=self.share,
             options=options if isinstance(options, dict) else None,
         )

@@ -343,6 +343,12 @@ class Watch:
             self.decision = decision
             self._say(decision.sentence)
 
+    def adopt(self, decision: Decision | None) -> None:
+        """Take what all ranks of a job have agreed on in place of an answer of one's own."""
+        if decision is not None and self.decision is None and decision.code != "efficiency":
+            self._undelivered += [budget.on_exceed for budget in self.budgets if callable(budget.on_exceed)]
+        self.decision = decision
+
     def conclude(self, spent: Spent) -> None:
         """At the run's end: if the framework's own minimum forced more than the budget allowed, the reason says so."""
         if self.decision is None or not self._went_on:

@@ -71,6 +71,11 @@ class Energy:
         zeros = (0,) * len(new)
         return Energy(self.sensors + new, self.counts + zeros, self.observed_ns + zeros, self.duration_ns)
 
+    def over(self, sensors: tuple[Sensor, ...]) -> Energy:
+        """The same energy told in the order of ``sensors``, the missing ones at zero; sensors beyond them follow."""
+        whole = Energy(sensors, (0,) * len(sensors), (0,) * len(sensors))
+        return whole + self
+
     def _ordered_as(self, sensors: tuple[Sensor, ...]) -> Energy:
         if sensors is self.sensors:
             return self

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # Enough to tell a run's machines apart, too few to find a name by trying.
 HOST_KEY_DIGITS = 4
@@ -63,8 +65,24 @@ def host_key(proc_root: Path, salt: str) -> str:
         proc_root: Normally ``/proc``.
         salt: The run, so that the keys of two runs cannot be compared.
     """
-    machine = boot_id(proc_root).partition("/")[0] or platform.node()
-    return hashlib.sha256(f"{salt}/{machine}".encode()).hexdigest()[:HOST_KEY_DIGITS]
+    return key_of(machine(proc_root)[0], salt)
+
+
+def key_of(host: str, salt: str) -> str:
+    """The same of a machine whose name is known."""
+    return hashlib.sha256(f"{salt}/{host}".encode()).hexdigest()[:HOST_KEY_DIGITS]
+
+
+def machine(proc_root: Path) -> tuple[str, str]:
+    """What tells this machine from others, the same in all its containers, and in which process namespace this is."""
+    boot, _, namespace = boot_id(proc_root).partition("/")
+    return boot or platform.node(), namespace
+
+
+def host_name(key: str, earlier: Sequence[Mapping[str, Any]]) -> str:
+    """``host-1`` for a run's first machine, ``host-2`` for its second; machines have no names here."""
+    hosts = {str(segment.get("host_key", segment["host"])): str(segment["host"]) for segment in earlier}
+    return hosts.get(key) or f"host-{len(set(hosts.values())) + 1}"
 
 
 def start_of(proc_root: Path, pid: int) -> str:

@@ -11,17 +11,18 @@ from fitprint.account import Window
 from fitprint.assumption import Assumption
 from fitprint.beside import SCORE, Beside
 from fitprint.budget import Decision, Spent
-from fitprint.carbon.factors import Factors
+from fitprint.carbon.factors import Factors, Grams
 from fitprint.carbon.over_time import Mean
 from fitprint.clock import NS_PER_S
 from fitprint.config import Settings
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint, continued
-from fitprint.process import host_key
+from fitprint.process import host_key, host_name
 from fitprint.provenance import Provenance
 from fitprint.sensors.counter import NODE
 from fitprint.sensors.probe import Sensors
 from fitprint.shared import Level
+from fitprint.together import Together
 from fitprint.work import Facts
 
 OVERLAPPED = (
@@ -50,6 +51,8 @@ class Stretch:
         inherited: What that run had spent by then; counts against budgets and is in no sum.
         readings: Its devices' counts over time, likewise.
         pots: How full the project's pots were, by unit.
+        together: What the ranks of a job have come to together; None where this process is alone.
+        own: What this rank's own sensors have counted, from which its machine's factors are worked out.
     """
 
     run_id: str
@@ -68,6 +71,8 @@ class Stretch:
     inherited: Mapping[str, Any] | None = None
     readings: Mapping[str, Any] | None = None
     pots: Mapping[str, Level] = field(default_factory=dict)
+    together: Together | None = None
+    own: Energy | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class Records:
         parent_run_id: The run inside which this one was started, or None.
         idle: What the sensors counted while nothing was trained yet, or None.
         provenance: Hyperparameters, seed and commit.
+        of_many: Other ranks have sensors too.
     """
 
     settings: Settings
@@ -95,6 +101,7 @@ class Records:
     parent_run_id: str | None = None
     idle: Energy | None = None
     provenance: Provenance = field(default_factory=Provenance)
+    of_many: bool = False
 
     def epoch(
         self,
@@ -106,9 +113,10 @@ class Records:
         steps: int | None,
         complete: bool,
         grid: Mean | None = None,
+        grams: Grams | None = None,
     ) -> EpochFootprint:
-        """The record of an epoch or block."""
-        grams = self._factors(grid).grams(window.energy)
+        """The record of an epoch or block; its ``grams`` are given where other machines have a part in them."""
+        grams = grams or self.factors_at(grid).grams(window.energy)
         return EpochFootprint(
             index=index,
             started_at=started_at,
@@ -143,9 +151,11 @@ class Records:
             stretch: What was booked.
             unseen_j: What has probably been drawn since the last reading.
         """
-        grams = self._factors(stretch.grid).grams(stretch.energy)
+        grams = self._grams(stretch)
         ahead = self.factors if stretch.grid is None else dataclasses.replace(self.factors, intensity=stretch.grid.now)
-        per_j = ahead.g_per_further_j(stretch.energy)
+        per_j = ahead.g_per_further_j(stretch.energy if stretch.own is None else stretch.own)
+        if stretch.together is not None:
+            per_j = stretch.together.g_per_j(per_j)
         before = stretch.before or Footprint(run_id="")
         inherited = stretch.inherited or {}
         return Spent(
@@ -165,16 +175,22 @@ class Records:
 
     def weighed(self, epoch: EpochFootprint, energy: Energy, grid: Mean) -> EpochFootprint:
         """The record of an epoch or block with what is known by now about the intensity of its time."""
-        grams = self._factors(grid).grams(energy)
+        grams = self.factors_at(grid).grams(energy)
         g, low, high = (self._known(end) for end in (grams.central, grams.low, grams.high))
         return dataclasses.replace(epoch, co2e_g=g, co2e_low_g=low, co2e_high_g=high)
 
-    def _factors(self, grid: Mean | None) -> Factors:
+    def factors_at(self, grid: Mean | None) -> Factors:
+        """The factors at the intensity of some time."""
         return self.factors if grid is None else dataclasses.replace(self.factors, intensity=grid.intensity)
 
+    def _grams(self, stretch: Stretch) -> Grams:
+        if stretch.together is not None:
+            return stretch.together.grams_of(stretch.energy.joules)
+        return self.factors_at(stretch.grid).grams(stretch.energy)
+
     def _stretch(self, stretch: Stretch) -> Footprint:
-        energy, factors, config = stretch.energy, self._factors(stretch.grid), self.settings.config
-        grams = factors.grams(energy)
+        energy, factors, config = stretch.energy, self.factors_at(stretch.grid), self.settings.config
+        grams, own = self._grams(stretch), energy if stretch.own is None else stretch.own
         record = Footprint(
             run_id=stretch.run_id,
             parent_run_id=self.parent_run_id,
@@ -198,7 +214,7 @@ class Records:
             gross_energy_j=energy.gross_j,
             above_idle_j=energy.above(self.idle) if self.idle is not None and not energy.overlapped else None,
             node_energy_j=energy.node_j,
-            facility_energy_kwh=self._known(factors.facility_kwh(energy)),
+            facility_energy_kwh=self._known(factors.facility_kwh(own)),
             co2e_g=self._known(grams.central),
             co2e_low_g=self._known(grams.low),
             co2e_high_g=self._known(grams.high),
@@ -206,22 +222,24 @@ class Records:
             coverage=energy.coverage,
             intensity=factors.intensity.g_per_kwh,
             pue=float(factors.pue.value or 1),
-            node_factor=factors.node_ratio(energy),
+            node_factor=factors.node_ratio(own),
             by_part=energy.by_part,
             phases={phase: booked.joules for phase, booked in stretch.phases.items()},
             sensors=self._sensor_rows(energy),
-            assumptions=tuple(row.to_dict() for row in self._assumptions(energy, stretch.grid) + stretch.work.assumptions),
+            assumptions=tuple(row.to_dict() for row in self._assumptions(own, stretch.grid) + stretch.work.assumptions),
             notes=self.notes + stretch.grid_notes + stretch.work.notes + ((OVERLAPPED,) if energy.overlapped else ()),
             energy_series=stretch.energy_series,
             readings=(stretch.readings,) if stretch.readings else (),
             **stretch.work.fields(),
-            **self.beside.fields(energy),
+            **self.beside.fields(own),
         )
+        if stretch.together is not None:
+            return stretch.together.over(record)
         return dataclasses.replace(record, segments=(self._segment(record, stretch.before),))
 
     def _assumptions(self, energy: Energy, grid: Mean | None) -> tuple[Assumption, ...]:
         stand_in = grid.rows if grid is not None else ()
-        return self._factors(grid).assumptions(energy) + stand_in + self.sensors.assumptions + self.beside.assumptions(energy)
+        return self.factors_at(grid).assumptions(energy) + stand_in + self.sensors.assumptions + self.beside.assumptions(energy)
 
     def _segment(self, record: Footprint, before: Footprint | None) -> dict[str, Any]:
         """What this process does, in its place, on its machine, under its budgets."""
@@ -229,7 +247,7 @@ class Records:
         key = host_key(self.settings.proc_root, record.run_id)
         earlier = before.segments if before is not None else ()
         return {
-            "host": _host(key, earlier),
+            "host": host_name(key, earlier),
             "host_key": key,
             "region": self.factors.place.code,
             "budget": [budget.limit for budget in self.settings.budgets],
@@ -252,10 +270,4 @@ class Records:
 
     def _known(self, value: float) -> float | None:
         """Without any counter nothing is known: None, not 0."""
-        return value if self.sensors.counters else None
-
-
-def _host(key: str, earlier: Sequence[Mapping[str, Any]]) -> str:
-    """``host-1`` for a run's first machine, ``host-2`` for its second; machines have no names here."""
-    hosts = {str(segment.get("host_key", segment["host"])): str(segment["host"]) for segment in earlier}
-    return hosts.get(key) or f"host-{len(set(hosts.values())) + 1}"
+        return value if self.sensors.counters or self.of_many else None

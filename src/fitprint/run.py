@@ -20,6 +20,7 @@ from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.forecast import Forecast, Position, look_ahead
 from fitprint.grid import Grid, Weighed
+from fitprint.job import Job
 from fitprint.ledger.project import Project
 from fitprint.ledger.recorder import Recorder
 from fitprint.ledger.reservation import Reservations
@@ -31,13 +32,16 @@ from fitprint.provenance import Provenance, git_commit
 from fitprint.readings import Readings
 from fitprint.records import Records, Stretch
 from fitprint.report.text import FIRST_LINE, headline
-from fitprint.resume import Identity
+from fitprint.resume import Identity, new_run_id
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
 from fitprint.sensors.company import overlap_of
 from fitprint.sensors.fence import wait_for_accelerators
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
+from fitprint.team import Follower, Team
+from fitprint.telling import Facts
 from fitprint.timeline import SteadyTime, Timeline
+from fitprint.together import told_of
 from fitprint.work import Work
 
 TEXT_EVERY_S = 60
@@ -56,6 +60,7 @@ class Run:
         around: The machine: clock, roots, environment.
         parent_run_id: The run inside which this one is started, or None.
         awaits_state: ``resume`` may still be called; nothing is written before ``begin_training``.
+        job: The ranks with which this one trains, or None where it is alone.
     """
 
     def __init__(
@@ -67,26 +72,34 @@ class Run:
         *,
         parent_run_id: str | None = None,
         awaits_state: bool = False,
+        job: Job | None = None,
     ) -> None:
-        self._identity = Identity(settings, kind, around, parent_run_id=parent_run_id, awaits_state=awaits_state)
+        self._leads = job is None or job.leads
+        self._identity = (
+            Identity(settings, kind, around, parent_run_id=parent_run_id, awaits_state=awaits_state)
+            if self._leads
+            else Follower(settings.config.run_id or new_run_id(around.clock))
+        )
         self.epochs: list[EpochFootprint] = []
         self.work = Work(count_flops=settings.flops and kind == "fit")
         self._settings = settings
         self._clock = around.clock
         factors = settings.factors(around, hidden_boards=sensors.hidden_boards, covered=sensors.covered)
-        beside = Beside.of(settings, factors, around.machine)
+        beside = Beside.of(settings, factors, around.machine, leads=job is None or job.leads_host)
         started_at, made_from = iso_utc(self._clock.time()), Provenance(git_commit=git_commit())
         self._records = Records(settings, kind, sensors, factors, started_at, beside, parent_run_id, provenance=made_from)
         self._account = Account(kind if kind in PHASES else "other")
+        self._team = Team(job, self._account) if job is not None else None
         self._blocks = Blocks(settings.block, self._account)
         overlap = overlap_of(lambda: self.run_id, parent_run_id, sensors.devices, around)
         self._meter = Meter(sensors.counters, clock=self._clock, on_tick=self._tick, overlap=overlap, devices=sensors.devices)
         self._timeline = Timeline()
         self._grid = Grid.of(factors, self._timeline)
-        self._recorder = Recorder(settings.ledger, settings.proc_root, self._clock, self._grid.errand if self._grid else None)
-        project = Project.of(settings)
+        errand = self._grid.errand if self._grid else None
+        self._recorder = Recorder(settings.ledger, settings.proc_root, self._clock, errand, job.rank if job is not None else 0)
+        project = Project.of(settings) if self._leads else None
         self._pots = Reservations(project, self._recorder) if project is not None else None
-        self.watch = Watch(settings.budgets, logger().warning, self.forecast, self._pots)
+        self.watch = Watch(settings.budgets, logger().warning if self._leads else logger().debug, self.forecast, self._pots)
         self._lock = threading.RLock()
         self._schedule = Schedule()
         self._pace = Pace()
@@ -115,7 +128,7 @@ class Run:
         if self._grid is not None and self._grid.errand is not None:
             self._open_record()
         self._readings.mark(self._last.time_ns, Energy())
-        if self._records.kind == "fit":
+        if self._records.kind == "fit" and self._leads:
             logger().info(defaults(self._records.factors))
             for note in self._records.notes:
                 if note.startswith(FIRST_LINE):
@@ -152,7 +165,8 @@ class Run:
             self._cutting = abandoned
             self.end_epoch(complete=False)
             self.work.first_step.leave()
-            self._cut()
+            if self._team is None:
+                self._cut()
             self._weigh_again()
             spent = self._records.spent(self._stretch())
             self.watch.conclude(spent)
@@ -165,12 +179,100 @@ class Run:
         self._meter.close()
         self._recorder.close()
         footprint = self.footprint()
-        for note in self._grid.doubts() if self._grid else ():
+        for note in self._grid.doubts() if self._grid and self._leads else ():
             logger().warning(note)
-        logger().info(headline(footprint))
+        if self._leads:
+            logger().info(headline(footprint))
         return footprint
 
+    # ---- with the other ranks of a job
+
+    def tell(self, *, fresh: bool = True, cut: bool = True) -> list[int] | None:
+        """What this rank tells the others, with a reading; None where it is alone.
+
+        Args:
+            fresh: As for a reading.
+            cut: False takes no reading: the run was over at its last event.
+        """
+        if self._team is None:
+            return None
+        with self._lock:
+            if fresh:
+                self._fence()
+            if cut:
+                self._cut(fresh=fresh)
+            self._settle()
+            if self._team.is_news(self.run_id, self._meter.sensors, self._before):
+                self._team.job.announce(self._facts())
+            team, over = self._team, self._grid.over if self._grid else None
+            grids = (
+                over.so_far(self._booked_s) if over else None,
+                over.during(self._epoch.wall_s, self._booked_s) if over and self._account.epoch is not None else None,
+                over.during(self._blocks.opened.wall_s, self._booked_s) if over and self._account.block is not None else None,
+            )
+            return team.job.row(
+                told_of(
+                    self._records.beside,
+                    [self._records.factors_at(grid) for grid in grids],
+                    [team.job.own, team.epoch, team.block],
+                    power_w=self._meter.power_w,
+                    unseen_j=self._meter.unseen_j(),
+                )
+            )
+
+    def hear(self) -> None:
+        """Book what the others have told."""
+        if self._team is None:
+            return
+        with self._lock:
+            job = self._team.job
+            if isinstance(self._identity, Follower) and not self._identity.opened and self._identity.follow(job.leader):
+                self._remember()
+            earlier = self._before.segments if self._before is not None else ()
+            budgets = [budget.limit for budget in self._settings.budgets]
+            for joules in self._team.settle(self._time.at(self._last.time_ns), earlier, budgets):
+                self._pace.validation(joules)
+            self._records = dataclasses.replace(self._records, of_many=bool(job.sensors))
+            if self._team.left is not None:
+                self.end_epoch(complete=self._team.left)
+                self._team.left = None
+
+    def _facts(self) -> Facts:
+        """What is said once, and again where it is new."""
+        identity, records, first = self._identity, self._records, self._team is not None and self._team.job.leads_host
+        return Facts(
+            run_id=identity.run_id,
+            sensors=self._meter.sensors,
+            region=records.factors.place.code,
+            started_at=records.started_at,
+            pue=float(records.factors.pue.value or 1),
+            assumptions=tuple(row.to_dict() for row in records.factors.assumptions()) if first else (),
+            notes=records.notes if first else (),
+            before=self._before.to_dict() if self._leads and self._before is not None else None,
+            forked_from=identity.forked_from,
+            inherited=identity.inherited,
+        )
+
+    def _boundary(self, *, fresh: bool = True) -> None:
+        """A reading at a boundary; the ranks of a job have taken theirs before they met."""
+        if self._team is None:
+            if fresh:
+                self._fence()
+            self._cut(fresh=fresh)
+
+    @property
+    def _power_w(self) -> float:
+        return self._meter.power_w if self._team is None else self._team.power_w
+
+    @property
+    def _unseen_j(self) -> float:
+        return self._meter.unseen_j() if self._team is None else self._team.unseen_j
+
     # ---- epochs and phases
+
+    def await_no_state(self) -> None:
+        """From here on no state can come any more."""
+        self._awaits_state = False
 
     def begin_training(self) -> None:
         """From here on no state can come any more. Nothing may be left in the budgets of a resumed run."""
@@ -186,8 +288,7 @@ class Run:
             self._awaits_state = False
             self._open_record()
             self.end_epoch(complete=False)
-            self._fence()
-            self._cut()
+            self._boundary()
             self.watch.goes_on()
             self._schedule = schedule
             if self.epochs:
@@ -196,6 +297,8 @@ class Run:
                 self._epoch_end_j = self._energy_j
             self._epoch, self._batches_done = self._opened(index, 0), 0
             self._account.epoch = Window()
+            if self._team is not None:
+                self._team.epoch = Energy()
             self.work.begin_epoch()
             self._begin_block(0)
             self._account.enter("train")
@@ -206,9 +309,9 @@ class Run:
         with self._lock:
             if self._account.epoch is None:
                 return NEVER
-            self._cut(fresh=False)
+            self._boundary(fresh=False)
             self._batches_done = batches_done
-            unseen_j = self._meter.unseen_j()
+            unseen_j = self._unseen_j
             spent = self._records.spent(self._stretch(), unseen_j)
             if batches_done >= self._blocks.end:
                 self._end_block(batches_done, spent)
@@ -219,7 +322,7 @@ class Run:
             if 0 < batches_done < (self._schedule.batches or NEVER):
                 ahead_j = per_batch_j * (next_look - batches_done + self._schedule.batches_after_stop)
                 training_j = self._account.epoch.joules_in("train") + unseen_j
-                power_w, index = self._meter.power_w, self._epoch.index
+                power_w, index = self._power_w, self._epoch.index
                 closing_j = self._pace.closing(training_j, batches_done, power_w, self._schedule, index)
                 self.watch.inside_epoch(spent, ahead_j, closing_j, epochs_done=self._epochs_done, number=index)
             return next_look
@@ -229,8 +332,7 @@ class Run:
         with self._lock:
             if self._account.epoch is None:
                 return
-            self._fence()
-            self._cut()
+            self._boundary()
             window, self._account.epoch = self._account.epoch, None
             self._account.leave("train")
             record = self._close_window(window, self._epoch, steps, complete=complete)
@@ -247,23 +349,32 @@ class Run:
                 self._after_epoch(record)
             self._epoch_end_j = self._energy_j
 
+    def leave_epoch(self, *, complete: bool) -> None:
+        """The epoch is over on this rank; it is closed at the next exchange, when it is known what all have used in it."""
+        with self._lock:
+            if self._team is not None and self._account.epoch is not None:
+                self._cut()
+                self._team.left = complete
+
     def cut_short(self) -> None:
         """The last epoch turned out to have been left by an exception."""
         with self._lock:
-            if self.epochs:
+            if self._team is not None and self._team.left:
+                self._team.left = False
+            elif self.epochs:
                 self.epochs[-1] = dataclasses.replace(self.epochs[-1], complete=False)
                 self._emit("epoch", self._progress(), position=self._epochs_done - 1, epoch=self.epochs[-1])
 
     def ask(self) -> None:
         """Ask the budgets whether an epoch may begin; a resumed run may have nothing left."""
         with self._lock:
-            self._cut(fresh=False)
+            self._boundary(fresh=False)
             spent = self._records.spent(self._stretch())
             self.watch.before(
                 spent,
                 self._pace,
                 epochs_done=self._epochs_done,
-                power_w=self._meter.power_w,
+                power_w=self._power_w,
                 number=self._next_index,
                 schedule=self._schedule,
             )
@@ -272,16 +383,16 @@ class Run:
         """Ask the budgets, outside of epochs, whether so many further seconds at the present power fit."""
         with self._lock:
             self._open_record()
-            self._cut(fresh=False)
-            spent = self._records.spent(self._stretch(), self._meter.unseen_j())
-            self.watch.during(spent, ahead_s * self._meter.power_w)
+            self._boundary(fresh=False)
+            spent = self._records.spent(self._stretch(), self._unseen_j)
+            self.watch.during(spent, ahead_s * self._power_w)
 
     def spent(self) -> Spent | None:
         """What the run has used so far; None where nothing can be read."""
         with self._lock:
             self._cut(fresh=False)
             stretch = self._stretch()
-            return self._records.spent(stretch, self._meter.unseen_j()) if self._meter.sensors else None
+            return self._records.spent(stretch, self._unseen_j) if self._meter.sensors or self._records.of_many else None
 
     def stop(self, decision: Decision) -> None:
         """Stop for a reason that is no budget's; after the last planned epoch there is nothing to stop."""
@@ -334,7 +445,11 @@ class Run:
             self._cut()
             self._account.leave(phase)
             began_j = self._phases_began_j.pop() if self._phases_began_j else self._energy_j
-            if phase == "validate" and self._account.epoch is not None:
+            if phase != "validate" or self._account.epoch is None:
+                return
+            if self._team is not None:
+                self._team.validated()
+            else:
                 self._pace.validation(self._energy_j - began_j)
 
     # ---- resuming
@@ -367,7 +482,7 @@ class Run:
         with self._lock:
             self._cut(fresh=False)
             epochs, blocks = list(self.epochs), self._blocks.records
-            if self._grid:
+            if self._grid and self._team is None:
                 epochs = self._grid.again(epochs, self._grid.epochs, self._records.weighed)
                 blocks = self._grid.again(blocks, self._grid.blocks, self._records.weighed)
             if self._account.epoch is not None:
@@ -426,7 +541,12 @@ class Run:
 
     @property
     def _energy_j(self) -> float:
-        return self._account.run.energy.joules
+        return self._account.run.energy.joules if self._team is None else self._team.figures.energy_j
+
+    @property
+    def _own(self) -> Energy:
+        """What this process's own sensors have counted, told to others or not."""
+        return self._account.run.energy if self._team is None else self._team.job.own
 
     @property
     def _working(self) -> bool:
@@ -469,11 +589,11 @@ class Run:
         self._cutting = True
         try:
             now = self._meter.snapshot(fresh=fresh)
-            self._account.book(self._meter.between(self._last, now))
+            (self._account if self._team is None else self._team).book(self._meter.between(self._last, now))
             self._last = now
-            self._timeline.mark(self._time.at(now.time_ns), self._energy_j)
+            self._timeline.mark(self._time.at(now.time_ns), self._own.joules)
             self._booked_s = self._timeline.end_s
-            self._readings.mark(now.time_ns, self._account.run.energy)
+            self._readings.mark(now.time_ns, self._own)
         finally:
             self._cutting = False
 
@@ -486,7 +606,7 @@ class Run:
             latest = self._meter.latest  # reading again could hang in a driver while training waits for the lock
             if latest is not None and latest.time_ns >= self._last.time_ns and self._status == "running" and not self._awaits_state:
                 unbooked = self._meter.between(self._last, latest)
-                self._timeline.mark(self._time.at(latest.time_ns), self._energy_j + unbooked.joules)
+                self._timeline.mark(self._time.at(latest.time_ns), self._own.joules + unbooked.joules)
                 self._open_record()
                 self._emit("progress", self._progress(unbooked, series=self._series_is_due(latest.time_ns)))
 
@@ -498,9 +618,9 @@ class Run:
         return due
 
     def _stretch(self, unbooked: Energy | None = None, *, series: bool = False) -> Stretch:
-        account = self._account
+        account, team = self._account, self._team
         if unbooked is not None:
-            account = account.with_booked(unbooked)
+            account = account.with_booked(unbooked if team is None else team.job.of_all(team.job.untold + unbooked))
         return Stretch(
             self.run_id,
             self._status,
@@ -510,7 +630,7 @@ class Run:
             dict(account.run.phases),
             self.watch.decision,
             self._before,
-            self._timeline.to_dict() if series else None,
+            (self._timeline if team is None else team.timeline).to_dict() if series else None,
             self.work.facts(),
             self._grid.over.so_far(self._booked_s if unbooked is None else self._timeline.end_s) if self._grid else None,
             self._grid.over.notes() if self._grid and series else (),
@@ -518,13 +638,16 @@ class Run:
             self._identity.inherited,
             self._readings.to_dict() if series else None,
             self._pots.levels() if self._pots is not None else {},
+            None if team is None else team.figures,
+            None if team is None else team.job.own,
         )
 
     def _after_epoch(self, record: EpochFootprint) -> None:
         last = self._schedule.last_epoch
         if last is None or record.index + 1 < last:
             self.ask()
-        if len(self.epochs) == 1 and record.co2e_g is not None and self._records.kind == "fit" and not self.watch.budgets:
+        first = self._leads and len(self.epochs) == 1 and self._records.kind == "fit" and not self.watch.budgets
+        if first and record.co2e_g is not None:
             logger().info(price_of_an_epoch(record.co2e_g, last, self._forecast_g(self._records.spent(self._stretch()))))
 
     def _forecast_g(self, spent: Spent) -> Range:
@@ -537,6 +660,8 @@ class Run:
         return Opened(index, batches_done, self._last.time_ns, iso_utc(self._clock.time()), self._energy_j, self._booked_s)
 
     def _close_window(self, window: Window, opened: Opened, steps: int | None, *, complete: bool) -> EpochFootprint:
+        figures = self._team.figures if self._team is not None else None
+        grams = None if figures is None else figures.epoch_grams if window is not self._account.block else figures.block_grams
         return self._records.epoch(
             window,
             index=opened.index,
@@ -545,6 +670,7 @@ class Run:
             steps=steps,
             complete=complete,
             grid=self._grid.over.during(opened.wall_s, self._booked_s) if self._grid else None,
+            grams=grams,
         )
 
     def _weighed(self, window: Window, opened: Opened) -> Weighed:
@@ -552,7 +678,7 @@ class Run:
 
     def _weigh_again(self) -> None:
         """Intensities may have been told after the epochs to which they belong had ended."""
-        if self._grid is None:
+        if self._grid is None or self._team is not None:
             return
         before = len(self._before.epochs) if self._before else 0
         for event, records, windows, first in (
@@ -574,6 +700,8 @@ class Run:
     def _begin_block(self, batches_done: int) -> None:
         earlier = len(self._before.blocks) if self._before else 0
         self._blocks.begin(self._opened(earlier + len(self.blocks), batches_done), self._schedule)
+        if self._team is not None:
+            self._team.block = Energy()
 
     def _end_block(self, batches_done: int, spent: Spent) -> None:
         blocks, number = self._blocks, self._blocks.opened.index
@@ -581,7 +709,7 @@ class Run:
         blocks.learn(self._energy_j - blocks.opened.energy_j)
         self._begin_block(batches_done)
         if blocks.another_after(batches_done):
-            epochs, power_w = self._epochs_done, self._meter.power_w
+            epochs, power_w = self._epochs_done, self._power_w
             self.watch.before(spent, blocks.pace, epochs_done=epochs, power_w=power_w, what="block", number=number + 1)
 
     def _end_last_block(self, *, complete: bool) -> None:
@@ -614,7 +742,7 @@ class Run:
 
     def _open_record(self) -> None:
         """Begin the record on disk; not before a state can no longer come, so that a resumed run has its own id by then."""
-        if not self._awaits_state:
+        if not self._awaits_state and (self._team is None or self._team.has_met):
             self._settle()
             self._identity.opened = True
             self._recorder.open(self.run_id, self._progress(), claim=self._identity.claim, before=self._before)

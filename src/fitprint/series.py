@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from multiprocessing.context import get_spawning_popen
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fitprint.blocks import NEVER
 from fitprint.budget import Decision
+from fitprint.clock import SystemClock
 from fitprint.config import Config, check_network, resolve
 from fitprint.errors import ConfigError, MissingExtraError
 from fitprint.footprint import Footprint
 from fitprint.ledger.project import check_project
+from fitprint.ledger.store import Ledger
 from fitprint.notices import logger
 from fitprint.pace import Schedule
 from fitprint.provenance import Provenance
+from fitprint.resume import new_run_id
 from fitprint.tracker import Tracker
 from fitprint.work import Done, Feed
 
@@ -50,6 +54,8 @@ class Series:
         self._batches: int | None = None
         self._seen_batches = self._first_batch = 0
         self._feed = Feed()
+        self._sent: list[str] = []
+        self._own_id: str | None = None
 
     # ---- runs
 
@@ -63,7 +69,19 @@ class Series:
         """The last ``fit``'s record: live while it lasts; None before the first."""
         if self.open is not None and self._kind == "fit":
             return self.open.footprint
+        self.fetch()
         return next((footprint for footprint in reversed(self.footprints) if footprint.kind == "fit"), None)
+
+    def fetch(self) -> None:
+        """Take from the ledger the records of runs that copies of this object have made in processes started from here."""
+        place = resolve(self.config).ledger if self._sent else None
+        if place is None or not place.may_exist:
+            return
+        nothing: list[Footprint | None] = []
+        found = self.shielded("reading the ledger", lambda: [Ledger(place).find(run_id) for run_id in self._sent], nothing)
+        ended = [footprint for footprint in found if footprint is not None and footprint.status != "running"]
+        self.footprints += ended
+        self._sent = [] if ended else self._sent
 
     @property
     def decision(self) -> Decision | None:
@@ -208,12 +226,16 @@ class Series:
 
     def _numbered(self) -> Config:
         """A run id that was given is the first run's; later ones get a number behind it."""
-        run_id = resolve(self.config).config.run_id if self._count > 1 else None
+        run_id = resolve(self.config).config.run_id or self._own_id
+        if self._count == 1:
+            return self.config.overridden(run_id=self._own_id) if self._own_id and run_id == self._own_id else self.config
         return self.config.overridden(run_id=run_id and f"{run_id}-{self._count}")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles carry options and records, not the open run."""
-        return {**self.__dict__, "open": None}
+        """Copies and pickles carry options and records, not the open run; for a process that is started, an id to find it by."""
+        own_id = new_run_id(SystemClock()) if get_spawning_popen() is not None else None
+        self._sent += [own_id] if own_id else []
+        return {**self.__dict__, "open": None, "_sent": [], "_own_id": own_id}
 
 
 def _only_warning(config: Config) -> Config:
@@ -235,6 +257,7 @@ class Measured:
     @property
     def footprints(self) -> list[Footprint]:
         """The records of all runs that have ended, in order."""
+        self.series.fetch()
         return self.series.footprints
 
     def describe(self, *, hparams: object = None, seed: int | None = None) -> None:

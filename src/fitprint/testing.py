@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
 from fitprint.clock import NS_PER_S
+from fitprint.ranks import Member
 from fitprint.sensors.counter import Method, Role, Sensor
 from fitprint.sensors.trace import Recorded as Recorded
 from fitprint.sensors.trace import Trace as Trace
@@ -211,6 +214,64 @@ class FakeDriver:
     def joules(self, board: int = 0) -> float:
         """The exact truth now."""
         return float(self._lib.fake_nvml_true_mj(board)) / 1000
+
+
+class FakeRanks:
+    """The ranks of a job as threads of one process: give each thread's Tracker its ``peers[rank]``.
+
+    Args:
+        size: How many there are.
+        per_host: How many of them are on one machine; all by default.
+        within_s: How long an exchange waits for a rank that does not come.
+
+    Example:
+        >>> ranks = FakeRanks(1)
+        >>> ranks.peers[0].gather([1, 2])
+        [[1, 2]]
+    """
+
+    def __init__(self, size: int, *, per_host: int | None = None, within_s: float = 10.0) -> None:
+        self.within_s = within_s
+        self.members = [Member(f"host {rank // (per_host or size)}", os.getpid()) for rank in range(size)]
+        self.barrier = threading.Barrier(size, timeout=within_s)
+        self.rows: list[list[int]] = [[]] * size
+        self.words: dict[int, str] = {}
+        self.told = threading.Condition()
+        self.peers = [FakePeers(self, rank) for rank in range(size)]
+
+
+class FakePeers:
+    """What one of FakeRanks sees of them.
+
+    Args:
+        ranks: All of them.
+        rank: This one's number.
+    """
+
+    def __init__(self, ranks: FakeRanks, rank: int) -> None:
+        self.rank, self.size, self.members = rank, len(ranks.members), ranks.members
+        self._ranks = ranks
+
+    def gather(self, row: Sequence[int]) -> list[list[int]]:
+        """Everybody's row, as ``ranks.Peers`` has it; a rank that has left breaks it for all."""
+        self._ranks.rows[self.rank] = list(row)
+        self._ranks.barrier.wait()
+        rows = list(self._ranks.rows)
+        self._ranks.barrier.wait()
+        return rows
+
+    def last_words(self, text: str) -> list[str | None]:
+        """Everybody's last word, as far as it comes in time."""
+        ranks = self._ranks
+        with ranks.told:
+            ranks.words[self.rank] = text
+            ranks.told.notify_all()
+            ranks.told.wait_for(lambda: len(ranks.words) == self.size, ranks.within_s)
+            return [ranks.words.get(rank) for rank in range(self.size)]
+
+    def leave(self) -> None:
+        """Nobody waits for this one any more."""
+        self._ranks.barrier.abort()
 
 
 def build_fake_driver(folder: Path) -> Path | None:

@@ -6,12 +6,14 @@ Whatever goes wrong inside a run costs its measurement and one log line, never t
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any, ParamSpec, Self, TypeVar
 
 from fitprint.account import PHASES
@@ -21,10 +23,13 @@ from fitprint.carbon.intensity import IntensitySource
 from fitprint.config import Config, Settings, check_network, resolve
 from fitprint.drift import Range
 from fitprint.footprint import Footprint
+from fitprint.job import Job, owned_alone
 from fitprint.ledger.project import check_project
 from fitprint.notices import logger, show_on_console
 from fitprint.pace import Schedule
+from fitprint.process import machine
 from fitprint.provenance import Provenance
+from fitprint.ranks import Member, Peers, torch_peers
 from fitprint.run import Run
 from fitprint.scalars import block_scalars, idle_scalars
 from fitprint.sensors.counter import Counter
@@ -52,6 +57,7 @@ class Tracker:
         kind: ``fit``, ``validate``, ``test``, ``predict`` or ``command``.
         counters: Counters to read instead of this machine's sensors.
         around: The machine: clock, folders, environment.
+        peers: The ranks with which this one trains; by default those of PyTorch's process group, if there is one.
         awaits_state: ``resume`` may be called up to ``check_start``; nothing is written before.
 
     Raises:
@@ -84,6 +90,7 @@ class Tracker:
         kind: str = "fit",
         counters: Sequence[Counter] | None = None,
         around: Surroundings | None = None,
+        peers: Peers | None = None,
         awaits_state: bool = False,
     ) -> None:
         self._config = (config or Config()).overridden(
@@ -101,12 +108,15 @@ class Tracker:
         self._kind = kind
         self._counters = counters
         self._around = around
+        self._peers = peers
+        self._job: Job | None = None
+        self._pid = 0
         self._run: Run | None = None
         self._final: Footprint | None = None
         self._broken = False
         self._left_loop = False
         self._broke_off: str | None = None
-        self._started = self._inside = False
+        self._started = self._inside = self._parted = False
         self._last_scalars: dict[str, float] = {}
         self._awaits_state = awaits_state
         self._described = Provenance()
@@ -125,6 +135,7 @@ class Tracker:
                 self._run = self._begin(settings)
         except Exception:
             self._give_up("could not be started")
+        self._exchange(0)
         return self
 
     def close(self, status: str | None = None, *, abandoned: bool = False) -> None:
@@ -136,8 +147,15 @@ class Tracker:
             abandoned: The run ended some time ago without telling: what was used since its last event
                 is not its own.
         """
+        self._end(status, abandoned=abandoned, together=status is None and not abandoned)
+
+    def _end(self, status: str | None, *, abandoned: bool = False, together: bool) -> None:
+        """End the run, ``together`` with all other ranks if they end it too."""
         run = self._run
-        if run is None or not run.alive:
+        if run is not None and not run.alive:
+            return
+        self._part(abandoned=abandoned, together=together)
+        if run is None:
             return
         try:
             self._final = run.close(status, abandoned=abandoned)
@@ -178,14 +196,10 @@ class Tracker:
         schedule = Schedule(epochs=first + len(iterable) if isinstance(iterable, Sized) else None, batches=1)
         self.check_start()
         for index, item in enumerate(iterable, start=first):
-            if self._ends():
+            if self.should_stop:
                 return
             with self.epoch(index, schedule):
                 yield item
-
-    def _ends(self) -> bool:
-        """Whether the loop over epochs ends here; where several processes train, they agree on it in here."""
-        return self.should_stop
 
     @contextmanager
     def epoch(self, index: int, schedule: Schedule | None = None) -> Iterator[None]:
@@ -200,14 +214,21 @@ class Tracker:
         try:
             yield
         except GeneratorExit:  # a break, or an exception in the loop's body: only __exit__ can tell
-            self.end_epoch()
+            self._leave_epoch(complete=True)
             self._left_loop = True
             raise
         except BaseException as error:
-            self.end_epoch(complete=False)
+            self._leave_epoch(complete=False)
             self._broke_off = status_of(error)
             raise
         self.end_epoch()
+
+    def _leave_epoch(self, *, complete: bool) -> None:
+        """Close an epoch out of which the program has jumped; other ranks may not have, so that nobody is met here."""
+        if self._team is None:
+            self.end_epoch(complete=complete)
+        else:
+            self._safely(lambda run: run.leave_epoch(complete=complete), None)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -246,16 +267,18 @@ class Tracker:
     @property
     def should_stop(self) -> bool:
         """Whether a budget decided to stop; the cached decision, which costs nothing to ask."""
-        return self._run is not None and self._run.watch.should_stop
+        return self.decision is not None
 
     @property
     def decision(self) -> Decision | None:
-        """Why the run is to stop, or None."""
+        """Why the run is to stop, or None; of a job's ranks the same for all."""
+        if self._job is not None:
+            return self._job.decision
         return self._run.watch.decision if self._run is not None else None
 
     @property
     def footprint(self) -> Footprint:
-        """The record: live while the run lasts, final after it."""
+        """The record: live while the run lasts, final after it; of a job of many ranks as of their last exchange."""
         if self._final is not None:
             return self._final
         nothing = Footprint(
@@ -276,7 +299,8 @@ class Tracker:
 
     def begin_epoch(self, index: int, schedule: Schedule) -> int:
         """Open an epoch; returns the number of batches after which to call ``look``."""
-        return self._safely(lambda run: run.begin_epoch(index, schedule), NEVER)
+        self._exchange(index, schedule)
+        return self._agree(self._safely(lambda run: run.begin_epoch(index, schedule), NEVER), index)
 
     def look(self, batches_done: int) -> tuple[int, dict[str, float]]:
         """Look inside the epoch.
@@ -288,11 +312,15 @@ class Tracker:
             The number of batches after which to look next, and the scalars of a block that ended.
         """
         nothing: tuple[int, dict[str, float]] = (NEVER, {})
-        return self._safely(lambda run: _look(run, batches_done), nothing)
+        self._exchange(batches_done, fresh=False)
+        next_look, block = self._safely(lambda run: _look(run, batches_done), nothing)
+        return self._agree(next_look, batches_done), block
 
     def end_epoch(self, *, steps: int | None = None, complete: bool = True) -> None:
         """Close the epoch, record it, and decide whether another may begin."""
+        self._exchange(0)
         self._safely(lambda run: run.end_epoch(steps=steps, complete=complete), None)
+        self._agree(NEVER, 0)
 
     def describe(self, *, hparams: object = None, seed: int | None = None, git_commit: str | None = None) -> Self:
         """Keep with the run what it was made from, before it starts or while it lasts.
@@ -327,7 +355,10 @@ class Tracker:
 
     def check_start(self) -> None:
         """Let the budgets decide whether the first epoch may begin."""
+        self._safely(lambda run: run.await_no_state(), None)
+        self._exchange(0)
         self._safely(lambda run: run.begin_training(), None)
+        self._agree(NEVER, 0)
 
     def check(self, ahead_s: float) -> None:
         """Let the budgets decide outside of epochs whether so many further seconds at this power fit."""
@@ -338,10 +369,19 @@ class Tracker:
         """What the run has used so far; None where nothing is measured."""
         return self._safely(lambda run: run.spent(), None)
 
-    def stop(self, decision: Decision | None) -> None:
-        """Stop for a reason that is no budget's, such as the efficiency rule's."""
+    def stop(self, decision: Decision | None) -> bool:
+        """Stop for a reason that is no budget's, such as the efficiency rule's; every rank of a job calls it or none.
+
+        Args:
+            decision: The reason, or None where there is none on this rank.
+
+        Returns:
+            Whether the run is to stop, for this reason or another.
+        """
         if decision is not None:
             self._safely(lambda run: run.stop(decision), None)
+        self._agree(NEVER, 0)
+        return self.should_stop
 
     def scalars(self) -> dict[str, float]:
         """The last epoch and the run so far under their public tags (``carbon/...``); the last known if all fails."""
@@ -398,15 +438,69 @@ class Tracker:
     def _begin(self, settings: Settings) -> Run:
         show_on_console()
         around = self._around or settings.surroundings()
-        sensors = (
-            Sensors(tuple(self._counters)) if self._counters is not None else probe(settings.parts, around, settings.attribute)
-        )
+        self._job, self._pid = self._joined(around), os.getpid()
+        if self._job is not None:
+            around = replace(around, pids=self._job.pids())
+        sensors = self._sensors(settings, around)
         parent = _parent_run_id(around.environment())
-        run = Run(settings, self._kind, sensors, around, parent_run_id=parent, awaits_state=self._awaits_state)
+        run = Run(settings, self._kind, sensors, around, parent_run_id=parent, awaits_state=self._awaits_state, job=self._job)
         run.describe(self._described)
         run.start()
         atexit.register(_close_at_exit, weakref.ref(self))
         return run
+
+    # ---- with the other ranks of a job
+
+    def _joined(self, around: Surroundings) -> Job | None:
+        """The ranks that train with this one; None where it is alone."""
+        peers = self._peers or torch_peers(sys.modules, _member(around))
+        return Job(peers) if peers is not None else None
+
+    def _sensors(self, settings: Settings, around: Surroundings) -> Sensors:
+        """What this process reads: of the ranks of a job, each sensor by one."""
+        job = self._job
+
+        def find() -> Sensors:
+            given = self._counters
+            return Sensors(tuple(given)) if given is not None else probe(settings.parts, around, settings.attribute)
+
+        if job is None:
+            return find() if self._counters is not None else owned_alone(find(), around.environment())
+        return job.share_out(find, limited=around.machine.cpu_limit is not None)
+
+    @property
+    def _team(self) -> Job | None:
+        """The job, as long as this process takes part in it; a forked child does not."""
+        return self._job if not self._parted and self._pid == os.getpid() else None
+
+    def _exchange(self, where: int, schedule: Schedule | None = None, *, fresh: bool = True) -> None:
+        """Tell the other ranks what this one has used, and hear it of them: one that fails goes on taking part."""
+        if (job := self._team) is not None:
+            batches = None if schedule is None else schedule.batches or NEVER
+            job.exchange(self._safely(lambda run: run.tell(fresh=fresh), None), where, batches=batches)
+            self._safely(lambda run: run.hear(), None)
+
+    def _agree(self, next_look: int, where: int) -> int:
+        """Stop with the other ranks, and look when they do."""
+        if (job := self._team) is None:
+            return next_look
+        next_look = job.agree(self._safely(lambda run: run.watch.decision, None), next_look, where)
+        self._safely(lambda run: run.watch.adopt(job.decision), None)
+        return next_look
+
+    def _part(self, *, abandoned: bool, together: bool) -> None:
+        """Tell the last that this rank has used, and wait for nobody unless the others end as well."""
+        if (job := self._team) is None:
+            return
+        self._parted = True
+        row = self._safely(lambda run: run.tell(cut=not abandoned), None)
+        if together:
+            job.conclude(row)
+        else:
+            job.leave()
+            job.exchange(row, 0)
+        self._safely(lambda run: run.hear(), None)
+        job.leave()
 
     def _safely(self, action: Callable[[Run], T], otherwise: T) -> T:
         """Do something with the live run; whatever fails is logged once and measures no more."""
@@ -435,7 +529,7 @@ class Tracker:
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry the options, not the run."""
-        return {**self.__dict__, "_run": None}
+        return {**self.__dict__, "_run": None, "_job": None, "_peers": None}
 
 
 # Which trackers the code of each thread is inside of. Only `with` counts: a framework's run that
@@ -473,7 +567,13 @@ def _close_at_exit(tracker: weakref.ref[Tracker]) -> None:
     if alive is not None:
         # A `with` block that is still open then was in a thread that ended with the process.
         cut_off = "interrupted" if alive._inside else None
-        alive.close(status_of(getattr(sys, "last_value", None)) or alive._broke_off or cut_off)
+        status = status_of(getattr(sys, "last_value", None)) or alive._broke_off or cut_off
+        alive._end(status, together=False)
+
+
+def _member(around: Surroundings) -> Member:
+    host, namespace = machine(around.proc_root)
+    return Member(host, os.getpid(), namespace)
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

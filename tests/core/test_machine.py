@@ -374,6 +374,14 @@ def test_descendants_of_any_generation_count_whatever_their_numbers(proc_root):
     assert ticks(ProcessTree(proc_root)) == 1 + 2 + 4 + 8
 
 
+def test_other_processes_of_the_job_count_with_all_that_descend_from_them(proc_root):
+    process(proc_root, 40, 1, (16, 0, 0, 0))  # another rank
+    process(proc_root, 41, 40, (32, 0, 0, 0))
+    process(proc_root, 50, 1, (1000, 0, 0, 0))
+    process(proc_root, 10, 1, (1, 0, 0, 0))
+    assert ticks(ProcessTree(proc_root, [10, 40])) == 1 + 16 + 32
+
+
 def test_a_child_that_ends_moves_into_its_parent_and_is_counted_once(proc_root):
     process(proc_root, 20, 10, (60, 0, 0, 0))
     tree = ProcessTree(proc_root)

@@ -74,7 +74,7 @@ def test_what_both_workers_see_is_counted_once(trained):
     assert [(run["energy_j"], run["status"], run["epochs"]) for run in runs] == [(900.0, "stopped", 9)]
     assert Ledger(folder / "fitprint.db").footprint(runs[0]["run_id"]).hparams == {"lr": 0.1}
     of_workers = [(folder / f"{rank}.txt").read_text().split() for rank in (0, 1)]
-    assert [(energy_j, stop) for _, energy_j, stop, _ in of_workers] == [("900.0", "True"), ("None", "True")]
+    assert [(energy_j, stop) for _, energy_j, stop, _ in of_workers] == [("900.0", "True"), ("900.0", "True")]
     assert of_workers[0][3] != of_workers[1][3]
 
 

@@ -47,6 +47,7 @@ class Clerk:
         process: The process that writes.
         errand: What else is to be done now and then; must not raise.
         claim: The right to write for the run; taken here where it is not held yet, and let go of at the end.
+        stores: Whether the ledger is written too, or the journal alone.
     """
 
     def __init__(
@@ -56,8 +57,11 @@ class Clerk:
         process: Process,
         errand: Errand | None = None,
         claim: Claim | None = None,
+        *,
+        stores: bool = True,
     ) -> None:
         self._claim = claim
+        self._stores = stores
         self._ledger = Location.of(NOWHERE if ledger is None else ledger)
         self._records = ledger is not None
         self._errand = errand
@@ -170,7 +174,8 @@ class Clerk:
         """
         try:
             event = write_down()
-            self._unstored.append(event)
+            if self._stores:
+                self._unstored.append(event)
             self._take_claim()
             self._journal = self._journal or Journal(self._journal_path)
             self._journal.append(event)

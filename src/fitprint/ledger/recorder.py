@@ -15,6 +15,7 @@ from fitprint.location import Location
 from fitprint.process import this_process
 
 T = TypeVar("T")
+FEW_SENSORS = 16
 
 # What the journal's first and last lines say, and `describe` where it changes; a resumed run's joined assumptions are in
 # its own first line.
@@ -31,9 +32,12 @@ class Recorder:
         proc_root: Normally ``/proc``.
         clock: Dates the events.
         errand: What else the clerk is to do; it is started for that alone, too.
+        rank: This process's number in a job; those after the first write their journals alone.
     """
 
-    def __init__(self, ledger: Location | None, proc_root: Path, clock: Clock, errand: Errand | None = None) -> None:
+    def __init__(self, ledger: Location | None, proc_root: Path, clock: Clock, errand: Errand | None = None, rank: int = 0) -> None:
+        self._rank = rank
+        self._sensors = 0
         self._errand = errand
         self._ledger = ledger
         self._proc_root = proc_root
@@ -56,7 +60,7 @@ class Recorder:
             return
         process = this_process(self._proc_root)
         self._run_id = run_id
-        self._clerk = Clerk(self._ledger, run_id, process, self._errand, claim)
+        self._clerk = Clerk(self._ledger, run_id, process, self._errand, claim, stores=self._rank == 0)
         self._clerk.start()
         where: dict[str, Any] = {"process": {"boot_id": process.boot_id, "pid": process.pid, "started": process.started}}
         if before is not None:
@@ -76,6 +80,8 @@ class Recorder:
             return
         epoch: EpochFootprint | None = fields.pop("epoch", None)
         head = {"event": event, "run_id": self._run_id, "at": self._clock.time(), **fields}
+        if self._rank:
+            head["rank"] = self._rank
         static = () if event in ("start", "describe", "end") else STATIC
 
         def written() -> dict[str, Any]:
@@ -83,9 +89,18 @@ class Recorder:
             over_time = {"energy_series": now.energy_series, "readings": list(now.readings) or None} if now else {}
             record = {**now.to_dict(epochs=False), **over_time} if now else {}
             changing = {key: value for key, value in record.items() if key not in static and value is not None}
+            self._shorten(event, changing)
             return {**head, **({"epoch": epoch.to_dict()} if epoch else {}), **({"run": changing} if run else {})}
 
         self._clerk.record(written)
+
+    def _shorten(self, event: str, record: dict[str, Any]) -> None:
+        """A job of many ranks has many sensors, whose rows are written once: after an epoch their joules will do."""
+        sensors = record.get("sensors") or ()
+        if event in ("epoch", "block") and FEW_SENSORS < len(sensors) == self._sensors:
+            record["sensor_j"] = [row["energy_j"] for row in record.pop("sensors")]
+        elif sensors:
+            self._sensors = len(sensors)
 
     def ask(self, question: Callable[[], T]) -> Future[T] | None:
         """Have a question answered where disk and network are used; None where nothing is open."""

@@ -19,6 +19,7 @@ from fitprint.ledger.claim import SILENCE_S
 from fitprint.ledger.database import MEMORY, SqliteDatabase, open_database
 from fitprint.ledger.journal import journals, read_events
 from fitprint.ledger.schema import check_version, prepare
+from fitprint.ledger.united import ENDED_TOGETHER, united
 from fitprint.location import Location, check_url
 from fitprint.notices import logger
 from fitprint.process import Process, is_alive
@@ -94,6 +95,9 @@ class Store:
         query = f"SELECT record FROM runs WHERE run_id = :run_id{self.database.locking}"
         rows = self.database.execute(query, run_id=event["run_id"])
         record = {**(json.loads(rows[0][0]) if rows else {}), **event["run"]}
+        if (joules := record.pop("sensor_j", None)) is not None:
+            pairs = zip(record.get("sensors", ()), joules, strict=False)
+            record["sensors"] = [{**row, "energy_j": energy_j} for row, energy_j in pairs]
         self._write_run(event["run_id"], self.database.heard_at(event["at"]), record)
 
     def _write_run(self, run_id: str, heard_at: float | None, record: Mapping[str, Any]) -> None:
@@ -265,7 +269,8 @@ class Ledger:
         if found is None:
             return None
         status = rows[0]["status"]
-        return replace(_whole(found) if status == "lost" else found, status=status)
+        found = _whole(found) if status == "lost" else found
+        return replace(self._of_all_ranks(found, status), status=status)
 
     def footprints(self) -> list[Footprint]:
         """The full records of all runs, oldest first."""
@@ -273,7 +278,18 @@ class Ledger:
             now = store.database.heard_at(time.time())
             rows = [self._with_status(row, now) for row in store.rows()]
             found = [(store.footprint(row["run_id"]), row["status"]) for row in rows]
-        return [replace(footprint, status=status) for footprint, status in found if footprint is not None]
+        return [replace(self._of_all_ranks(record, status), status=status) for record, status in found if record is not None]
+
+    def _of_all_ranks(self, record: Footprint, status: str) -> Footprint:
+        """With what the other ranks of a job knew, where it has not ended on all of them alike; their journals tell."""
+        if status in ENDED_TOGETHER or self.place.path is None:
+            return record
+        for path in (path for path in journals(self.place) if path.parent.name == record.run_id):
+            with closing(Store(MEMORY)) as store:
+                store.apply_what_can_be((event for event in read_events(path) if event.get("rank")), path)
+                other = store.footprint(record.run_id)
+            record = united(record, other) if other is not None else record
+        return record
 
     def _with_status(self, row: dict[str, Any], now: float) -> dict[str, Any]:
         """The public columns of a row; a run without an end whose process is gone is lost."""
@@ -307,7 +323,11 @@ class Ledger:
                 store = Store(MEMORY)
         # What a killed process wrote last may be in its journal only.
         known = {row["run_id"] for row in store.rows() if run_id is None or row["status"] != "running"}
-        for path in (path for path in paths if path.parent.name not in known):
+        unknown = [path for path in paths if path.parent.name not in known]
+        for path in unknown:
+            store.apply_what_can_be((event for event in read_events(path) if not event.get("rank")), path)
+        known = {row["run_id"] for row in store.rows()}
+        for path in (path for path in unknown if path.parent.name not in known):  # of a job, and its first rank wrote nothing
             store.apply_what_can_be(read_events(path), path)
         return store
 

@@ -25,6 +25,7 @@ def shared(
     sys_root: Path,
     proc_root: Path,
     environ: Mapping[str, str],
+    pids: Sequence[int] = (),
 ) -> tuple[Counter | Shared, ...]:
     """Put a share around each counter of a device that this job owns only a part of.
 
@@ -39,6 +40,7 @@ def shared(
         sys_root: Normally ``/sys``.
         proc_root: Normally ``/proc``.
         environ: The process environment (SLURM).
+        pids: Processes that belong to the job beside this one.
     """
     if attribute == "all":
         return tuple(counters)
@@ -46,7 +48,7 @@ def shared(
 
     def cpu_share() -> CpuShare:
         return CpuShare(
-            own_us=job_clock(sys_root, proc_root, environ),
+            own_us=job_clock(sys_root, proc_root, environ, pids=pids),
             all_us=machine_clock(proc_root),
             own_threads=machine.owned_threads,
             all_threads=machine.threads,

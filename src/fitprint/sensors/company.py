@@ -43,7 +43,7 @@ def overlap_of(
         devices=frozenset(device.key for device in devices.values()),
         since_ns=0,
     )
-    return Overlap(registry, seat, lambda: digest(run_id()), around.clock, partial(tree_clock, around.proc_root))
+    return Overlap(registry, seat, lambda: digest(run_id()), around.clock, partial(tree_clock, around.proc_root, around.pids))
 
 
 def _unit(environ: Mapping[str, str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -63,7 +63,7 @@ def machine_clock(proc_root: Path) -> Callable[[], int]:
     return lambda: _stat_busy_us(stat, ticks_per_s)
 
 
-def job_clock(sys_root: Path, proc_root: Path, environ: Mapping[str, str]) -> Callable[[], int]:
+def job_clock(sys_root: Path, proc_root: Path, environ: Mapping[str, str], pids: Sequence[int] = ()) -> Callable[[], int]:
     """Open the reader of the job's busy CPU microseconds: its cgroup's, else those of this process's tree.
 
     Raises:
@@ -71,7 +71,7 @@ def job_clock(sys_root: Path, proc_root: Path, environ: Mapping[str, str]) -> Ca
         ValueError: If what is read is not what the kernel writes.
     """
     read, _ = _cgroup_clock(sys_root, proc_root, environ)
-    return read or ProcessTree(proc_root)
+    return read or ProcessTree(proc_root, pids)
 
 
 def job_name(sys_root: Path, proc_root: Path, environ: Mapping[str, str]) -> str:
@@ -154,7 +154,7 @@ def _is_job(path: PurePosixPath, job: str) -> bool:
 
 
 class ProcessTree:
-    """Busy CPU microseconds of this process and of all that descend from it, ever growing.
+    """Busy CPU microseconds of this process, of others of its job and of all that descend from them, ever growing.
 
     What a process used moves into its parent's count when the parent collects it, so that the sum over
     the living keeps it. Where init collects it instead, it leaves the sum: that takes nothing back.
@@ -164,11 +164,12 @@ class ProcessTree:
         ValueError: If what is read is not what the kernel writes.
     """
 
-    def __init__(self, proc_root: Path) -> None:
+    def __init__(self, proc_root: Path, pids: Sequence[int] = ()) -> None:
         self._proc_root = proc_root
         self._ticks_per_s = os.sysconf("SC_CLK_TCK")
         # In the order of their generations: who is collected while the sum is made is then missing, never counted twice.
         self._members = {(proc_root / "self" / "stat").read_text(errors="replace").split()[0]: None}
+        self._members |= dict.fromkeys(str(pid) for pid in pids)
         self._strangers: set[str] = set()
         self._sum = self._total = 0
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -130,29 +130,34 @@ def machine_clock(proc_root: Path, *, platform: str = sys.platform, native: Nati
 
 
 def job_clock(
-    sys_root: Path, proc_root: Path, environ: Mapping[str, str] | None = None, *, platform: str = sys.platform
+    sys_root: Path,
+    proc_root: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    platform: str = sys.platform,
+    pids: Sequence[int] = (),
 ) -> Callable[[], int]:
     """Open the reader of this job's busy CPU microseconds, ever growing; it never raises.
 
-    The job is SLURM's job, else the cgroup that limits this process, else this process and all that
-    descend from it; where there is no /proc, this process and its ended children.
+    The job is SLURM's job, else the cgroup that limits this process, else this process, the others
+    that are named (``pids``) and all that descend from them; where there is no /proc, this process and its ended children.
     """
     if platform != "linux":
         return own_clock
     from fitprint.sensors import linux
 
     try:
-        return linux.job_clock(sys_root, proc_root, os.environ if environ is None else environ)
+        return linux.job_clock(sys_root, proc_root, os.environ if environ is None else environ, pids)
     except (OSError, ValueError, IndexError):
         return own_clock
 
 
-def tree_clock(proc_root: Path) -> Callable[[], int]:
-    """Open the reader of the busy CPU microseconds of this process and of all that descend from it; it never raises."""
+def tree_clock(proc_root: Path, pids: Sequence[int] = ()) -> Callable[[], int]:
+    """Open the reader of the busy CPU microseconds of these processes and of all that descend from them; it never raises."""
     from fitprint.sensors import linux
 
     try:
-        return linux.ProcessTree(proc_root)
+        return linux.ProcessTree(proc_root, pids)
     except (OSError, ValueError, IndexError):
         return own_clock
 
@@ -177,6 +182,7 @@ def busy_clock(
     *,
     platform: str = sys.platform,
     native: Native | None = None,
+    pids: Sequence[int] = (),
 ) -> Callable[[], int]:
     """Open the clock of the busy time that the model charges for: the job's where it owns part of the machine.
 
@@ -186,7 +192,7 @@ def busy_clock(
     """
     if machine.cpu_limit is None:
         return machine_clock(proc_root, platform=platform, native=native)
-    return job_clock(sys_root, proc_root, environ, platform=platform)
+    return job_clock(sys_root, proc_root, environ, platform=platform, pids=pids)
 
 
 def own_clock() -> int:

@@ -155,7 +155,8 @@ def _model(part: str, machine: Machine, around: Surroundings) -> Finding:
         return modelled.probe_dram(machine, around.clock)
 
     def busy() -> Callable[[], int]:
-        return busy_clock(machine, around.sys_root, around.proc_root, around.environment(), platform=around.system)
+        roots = (around.sys_root, around.proc_root)
+        return busy_clock(machine, *roots, around.environment(), platform=around.system, pids=around.pids)
 
     return modelled.probe_cpu(machine, around.clock, busy)
 
@@ -188,7 +189,7 @@ def _collect(findings: Sequence[Finding], machine: Machine, around: Surroundings
     boards = {name: share for finding in found for name, share in finding.shares.items()}
     where = {"sys_root": around.sys_root, "proc_root": around.proc_root}
     environ = around.environment()
-    charged = shared(counters, attribute, boards, machine, clock=around.clock, environ=environ, **where)
+    charged = shared(counters, attribute, boards, machine, clock=around.clock, environ=environ, pids=around.pids, **where)
     return Sensors(
         counters=charged,
         devices=devices(charged, machine, job_name(around.sys_root, around.proc_root, environ, platform=around.system)),

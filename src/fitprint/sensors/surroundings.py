@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -36,6 +36,7 @@ class Surroundings:
         nvml: Returns the NVML module.
         dev_root: Normally ``/dev``.
         library: Imports an optional library by its name.
+        pids: Processes that belong to this job beside this one and its descendants.
         platform: ``sys.platform`` and ``platform.machine()``, joined by a dash.
         keep: Takes the raw readings of all counters, to record them.
     """
@@ -47,6 +48,7 @@ class Surroundings:
     nvml: Callable[[], Any] = load_pynvml
     dev_root: Path = Path("/dev")
     library: Callable[[str], Any] = import_module
+    pids: Sequence[int] = ()
     platform: str = field(default_factory=lambda: f"{sys.platform}-{platform.machine()}")
     keep: Callable[[dict[str, Any]], None] | None = None
 

@@ -1,0 +1,132 @@
+"""A run's side of a job: its own readings go out, everybody's come in and are booked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fitprint.account import Account
+from fitprint.energy import Energy
+from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
+from fitprint.job import Job
+from fitprint.ledger.claim import Claim
+from fitprint.telling import MICRO, Facts
+from fitprint.timeline import Timeline
+from fitprint.together import Together, together
+
+
+class Team:
+    """Books at exchanges, for all ranks alike, what all of them have used since the last one.
+
+    Args:
+        job: The ranks.
+        account: The run's books.
+
+    Attributes:
+        epoch: What this rank's own sensors have counted in the open epoch.
+        block: And in the open block.
+        figures: What the ranks have come to together.
+        timeline: The energy of all of them over time.
+        left: This rank has left the open epoch, which is closed once others have told of it; whether it was complete.
+    """
+
+    def __init__(self, job: Job, account: Account) -> None:
+        self.job = job
+        self.epoch, self.block = Energy(), Energy()
+        self.figures = Together()
+        self.timeline = Timeline()
+        self.left: bool | None = None
+        self._account = account
+        self._known: tuple[object, ...] = ()
+        self._validations = 0
+        self._validated_j = 0.0
+
+    @property
+    def has_met(self) -> bool:
+        """Whether the others have been heard, or never will be: then it is known which run this is."""
+        return self.job.apart or self.job.run_id != ""
+
+    @property
+    def power_w(self) -> float:
+        """Power of all ranks at the last exchange."""
+        return self.job.told.power_uw / MICRO
+
+    @property
+    def unseen_j(self) -> float:
+        """What all of them had probably drawn by then since their counters were read."""
+        return self.job.told.unseen_uj / MICRO
+
+    def book(self, energy: Energy) -> None:
+        """Note what this rank's sensors have counted."""
+        inside = self._account.epoch is not None and self.left is None
+        self.job.book(energy, self._account.phase, inside=inside)
+        if inside:
+            self.epoch, self.block = self.epoch + energy, self.block + energy
+
+    def is_news(self, *what: object) -> bool:
+        """Whether something is not what it was the last time."""
+        news = len(what) != len(self._known) or any(a is not b for a, b in zip(what, self._known, strict=True))
+        self._known = what
+        return news
+
+    def settle(self, wall_s: float, earlier: Sequence[Mapping[str, Any]], budgets: Sequence[str]) -> list[float]:
+        """Book what has come; returns the joules of the validations that have ended since the last time, evenly.
+
+        Args:
+            wall_s: Now, in seconds since 1970.
+            earlier: Rows of the machines on which the run was before it was resumed.
+            budgets: The budgets' limits.
+        """
+        for inside, phase, energy in self.job.settle():
+            self._account.book_at(energy, phase, inside=inside)
+        whole = self._account.run
+        self.figures = together(self.job, whole.energy, earlier, budgets)
+        self.timeline.mark(wall_s, self.figures.energy_j)
+        ended, self._validations = self._validations, 0
+        if not ended:
+            return []
+        before_j, self._validated_j = self._validated_j, whole.joules_in("validate")
+        return [(self._validated_j - before_j) / ended] * ended
+
+    def validated(self) -> None:
+        """A validation has ended; what it has used is known at the next exchange."""
+        self._validations += 1
+
+
+class Follower:
+    """Who a run is on the ranks that do not lead: the one that the leading rank says. Takes ``resume.Identity``'s place.
+
+    Args:
+        run_id: A name for the case that no other rank has one.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.before: Footprint | None = None
+        self.inherited: Mapping[str, Any] | None = None
+        self.forked_from: str | None = None
+        self.past_epochs: tuple[EpochFootprint, ...] = ()
+        self.claim: Claim | None = None
+        self.opened = False
+
+    def settle(self) -> bool:
+        """The leading rank decides."""
+        return False
+
+    def restore(self, state: Mapping[str, Any], *, own: bool = False) -> bool:
+        """Every rank gets the same state; the leading one tells what comes of it."""
+        return False
+
+    def state(self, footprint: Footprint) -> dict[str, Any]:
+        """Plain types; frameworks keep the first rank's."""
+        return {"schema": SCHEMA, "footprint": footprint.to_dict()}
+
+    def follow(self, facts: Facts) -> bool:
+        """Be the run that another rank is; returns whether it has spent something before that is new here."""
+        self.run_id = facts.run_id or self.run_id
+        self.forked_from, self.inherited = facts.forked_from, facts.inherited
+        if facts.before is None or self.before is not None:
+            return False
+        self.before = Footprint.from_dict(facts.before)
+        self.past_epochs = self.before.epochs
+        return True

@@ -1,0 +1,79 @@
+"""A Lightning Trainer on two processes: started by torchrun, or by itself with ``spawn``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from ranks_of import counted_j, record, report
+from torch.utils.data import DataLoader, TensorDataset
+
+from fitprint_lightning import CarbonCallback
+
+
+class Slow(LightningModule):
+    """A linear model whose steps take a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+
+    def training_step(self, batch, batch_idx):
+        time.sleep(0.03)
+        return self.layer(batch[0]).square().mean()
+
+    def validation_step(self, batch, batch_idx):
+        time.sleep(0.03)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+class OneRank(CarbonCallback):
+    """A budget that only rank 1 has."""
+
+    def setup(self, trainer, pl_module, stage):
+        if trainer.global_rank != 1:
+            self.series.config = self.series.config.overridden(budget="1 MJ")
+        super().setup(trainer, pl_module, stage)
+
+
+def data(batches: int) -> DataLoader:
+    return DataLoader(TensorDataset(torch.ones(8 * batches, 4)), batch_size=4)
+
+
+def trainer(callback: CarbonCallback, strategy: str, **options) -> Trainer:
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return Trainer(accelerator="cpu", devices=2, strategy=strategy, callbacks=[callback], **{**quiet, **options})
+
+
+def by_torchrun() -> dict:
+    carbon = CarbonCallback()
+    before_j = counted_j()
+    fitted = trainer(carbon, "ddp", max_epochs=3, num_sanity_val_steps=1)
+    fitted.fit(Slow(), data(4), data(1))
+    most_j = counted_j() - before_j
+    stopping = OneRank(budget="50 J")
+    stopped = trainer(stopping, "ddp", max_epochs=200)
+    stopped.fit(Slow(), data(10))
+    return {
+        "fit": {**record(carbon.footprint), "most_j": most_j, "logged": float(fitted.callback_metrics["carbon/total_energy_wh"])},
+        "stop": {**record(stopping.footprint), "steps": stopped.global_step},
+    }
+
+
+def by_spawn() -> dict:
+    carbon = CarbonCallback()
+    before_j = counted_j()
+    trainer(carbon, "ddp_spawn", max_epochs=2).fit(Slow(), data(4), data(1))
+    return {**record(carbon.footprint), "most_j": counted_j() - before_j, "runs": len(carbon.footprints)}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["spawn"]:
+        report("parent", by_spawn())
+    else:
+        report(os.environ["RANK"], by_torchrun())

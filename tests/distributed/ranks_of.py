@@ -1,0 +1,32 @@
+"""What the scripts of this folder have in common: an observer of the machine, and a report of each rank."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+ZONES = ("intel-rapl:0", "intel-rapl:0:0")
+
+
+def counted_j() -> float:
+    """What the machine's own counters show now."""
+    folder = Path(os.environ["FITPRINT_SYS_ROOT"]) / "class" / "powercap"
+    return sum(int((folder / zone / "energy_uj").read_text()) for zone in ZONES) / 1e6
+
+
+def record(footprint) -> dict:
+    """What a test wants to see of a record."""
+    return {
+        **{name: getattr(footprint, name) for name in ("run_id", "status", "energy_j", "co2e_g", "outside_epochs_j")},
+        "stop_reason": footprint.stop_reason,
+        "epochs": [[epoch.energy_j, epoch.co2e_g, epoch.complete] for epoch in footprint.epochs],
+        "phases": dict(footprint.phases),
+        "sensors": [[row["id"], row["energy_j"]] for row in footprint.sensors],
+        "coverage": footprint.coverage,
+    }
+
+
+def report(name: object, values: dict) -> None:
+    """Write this rank's file for the test."""
+    (Path(os.environ["OUT"]) / f"{name}.json").write_text(json.dumps(values))
