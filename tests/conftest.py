@@ -15,7 +15,7 @@ from fitprint.series import Series
 from fitprint.testing import FakeClock, FakeDriver, ScriptedCounter, build_fake_driver
 
 # Read by the type checker, and run by hand.
-collect_ignore_glob = ["typing/*", "benchmarks/*", "*/conftest.py"]
+collect_ignore_glob = ["typing/*", "benchmarks/*", "conftest.py", "*/conftest.py"]
 
 
 @pytest.fixture(autouse=True)
