@@ -267,6 +267,11 @@ class Run:
     @property
     def _unseen_j(self) -> float:
         return self._meter.unseen_j() if self._team is None else self._team.unseen_j
+    def fail(self) -> None:
+        """Measuring has failed: its last reading was the last, and the record says so."""
+        self._cutting = True
+        note = f"the measurement failed at {iso_utc(self._clock.time())}; what follows is not measured"
+        self._records = dataclasses.replace(self._records, failures=(note,))
 
     # ---- epochs and phases
 

@@ -34,6 +34,7 @@ from fitprint.run import Run
 from fitprint.scalars import block_scalars, idle_scalars
 from fitprint.sensors.counter import Counter
 from fitprint.sensors.probe import Sensors, Surroundings, probe
+from fitprint.told import Told
 from fitprint.work import Work
 
 T = TypeVar("T")
@@ -120,6 +121,7 @@ class Tracker:
         self._last_scalars: dict[str, float] = {}
         self._awaits_state = awaits_state
         self._described = Provenance()
+        self._told = Told()
 
     # ---- start and end
 
@@ -158,7 +160,7 @@ class Tracker:
         if run is None:
             return
         try:
-            self._final = run.close(status, abandoned=abandoned)
+            self._final = run.close(status, abandoned=abandoned or self._broken)
         except Exception:
             self._give_up("could not be ended properly")
 
@@ -262,7 +264,8 @@ class Tracker:
         nothing: AbstractContextManager[None] = nullcontext()
         with self._safely(lambda run: run.batch(model), nothing):
             yield
-        self._safely(lambda run: run.count(samples), None)
+        known = self._told.samples(samples)
+        self._safely(lambda run: run.count(known), None)
 
     @property
     def should_stop(self) -> bool:
@@ -284,7 +287,7 @@ class Tracker:
         nothing = Footprint(
             run_id=self._config.run_id or "", status="completed", notes=("nothing was measured: switched off or failed",)
         )
-        return self._safely(lambda run: run.footprint(), nothing)
+        return self._so_far() or self._safely(lambda run: run.footprint(), nothing)
 
     @property
     def forecast(self) -> Range | None:
@@ -334,16 +337,18 @@ class Tracker:
         Example:
             >>> tracker = Tracker(ledger="off").describe(hparams={"lr": 0.1}, seed=1)
         """
-        self._described = self._described.described(hparams, seed, git_commit)
+        self._described = self._described.described(self._told.hparams(hparams), seed, git_commit)
         self._safely(lambda run: run.describe(self._described), None)
         return self
 
     def annotate(self, metrics: Mapping[str, Any]) -> None:
         """Add metrics to the open epoch, else to the one that ended last, for example ``{"val_acc": 0.91}``.
 
-        What is not one number (a vector, a text) is left out, and so is what we log ourselves.
+        What is not one number (a vector, a text) is left out, and so is what we log ourselves. What is no
+        mapping at all is ignored and said once.
         """
-        self._safely(lambda run: run.annotate(_numbers(metrics)), None)
+        numbers = self._told.metrics(metrics)
+        self._safely(lambda run: run.annotate(numbers), None)
 
     def enter(self, phase: str) -> None:
         """Begin a phase."""
@@ -521,11 +526,19 @@ class Tracker:
             self._started = True  # said once
 
     def _give_up(self, what: str) -> None:
-        if not self._broken:
-            logger().warning(
-                "the measurement %s; training goes on without it, and budgets are no longer watched", what, exc_info=True
-            )
+        if self._broken:
+            return
+        logger().warning("the measurement %s; training goes on without it, and budgets are no longer watched", what, exc_info=True)
         self._broken = True
+        if self._run is not None:
+            self._run.fail()
+
+    def _so_far(self) -> Footprint | None:
+        """What was measured before the measurement failed; None where it has not failed, or nothing can be said."""
+        try:
+            return self._run.footprint() if self._run is not None and self._broken else None
+        except Exception:  # what has failed may fail again
+            return None
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry the options, not the run."""
@@ -574,19 +587,6 @@ def _close_at_exit(tracker: weakref.ref[Tracker]) -> None:
 def _member(around: Surroundings) -> Member:
     host, namespace = machine(around.proc_root)
     return Member(host, os.getpid(), namespace)
-
-
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """What can be read as one number, ours (``carbon/...``) left out."""
-    numbers: dict[str, float] = {}
-    for name, value in metrics.items():
-        if isinstance(value, str | bytes) or str(name).startswith("carbon/"):
-            continue
-        try:
-            numbers[str(name)] = float(value)
-        except Exception:  # a vector, None, or an object of a library of its own
-            continue
-    return numbers
 
 
 def _look(run: Run, batches_done: int) -> tuple[int, dict[str, float]]:

@@ -15,6 +15,7 @@ import pytest
 from fitprint import Budget, Config, Ledger, Tracker, track
 from fitprint.errors import ConfigError
 from fitprint.pace import Schedule
+from fitprint.run import Run
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import ScriptedCounter
 
@@ -428,6 +429,55 @@ def test_metrics_given_inside_an_epoch_are_that_epochs(tracker, clock):
             clock.advance(1.0)
             t.annotate({"loss": float(index), "vector": [1, 2], "text": "x", "none": None, "carbon/ours": 1.0})
     assert [dict(e.metrics) for e in t.footprint.epochs] == [{"loss": 0.0}, {"loss": 1.0}, {"loss": 2.0}]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda t: t.annotate(0.9),
+        lambda t: t.annotate(None),
+        lambda t: t.annotate([0.9, 0.8]),
+        lambda t: t.annotate("val_acc=0.9"),
+        lambda t: t.describe(hparams=0.1),
+        lambda t: one_batch(t, "x"),
+        lambda t: one_batch(t, [1, 2]),
+        lambda t: one_batch(t, -3),
+    ],
+)
+def test_a_wrong_argument_is_said_once_and_the_budget_holds(tracker, clock, caplog, wrong):
+    with tracker(budget="500 J") as t:
+        for _ in t.epochs(range(20)):
+            wrong(t)
+            clock.advance(1.0)
+            wrong(t)
+    assert (t.footprint.status, len(t.footprint.epochs)) == ("stopped", 4)
+    assert sum("is ignored; measuring and budgets go on. Expected" in record.getMessage() for record in caplog.records) == 1
+    assert "no longer watched" not in caplog.text
+
+
+def one_batch(tracker, samples):
+    with tracker.batch(samples):
+        pass
+
+
+def test_a_wrong_number_of_samples_leaves_them_unknown_and_says_what_was_expected(tracker, caplog):
+    with tracker() as t, t.epoch(0):
+        one_batch(t, 8)
+        one_batch(t, "x")
+    assert t.footprint.samples is None
+    assert "Expected the number of samples of the batch, as in tracker.batch(len(x)). Received: str 'x'." in caplog.text
+
+
+def test_a_measurement_that_breaks_says_so_in_its_record(tracker, clock, monkeypatch):
+    with tracker() as t:
+        for index in t.epochs(range(3)):
+            clock.advance(1.0)
+            if index == 1:
+                monkeypatch.setattr(Run, "annotate", lambda *_: 1 / 0)
+                t.annotate({"loss": 1.0})
+                assert "what follows is not measured" in t.footprint.notes[0]
+    assert t.footprint.energy_j == 100.0
+    assert t.footprint.notes[0].startswith("the measurement failed at 2")
 
 
 def test_by_batches_without_a_hook_between_batches_whole_epochs_are_kept_back(tracker, clock):
