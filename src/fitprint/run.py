@@ -430,10 +430,16 @@ class Run:
         """A context around a batch; a first one that trains ``model`` is watched."""
         return self.work.batch(model if self._working else None)
 
-    def count(self, samples: int | None) -> None:
-        """A batch has been trained on, or predicted."""
+    def count(self, samples: int | None) -> bool:
+        """A batch has been trained on, or predicted; False where it was one of a validation, which is not counted."""
         if self._working:
             self.work.count(samples)
+        return self._working
+
+    def plan(self, schedule: Schedule) -> None:
+        """More has become known of how long the open epoch is."""
+        with self._lock:
+            self._schedule = schedule
 
     def enter(self, phase: str) -> None:
         """Book to a phase from now on."""

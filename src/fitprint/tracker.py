@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any, ParamSpec, Self, TypeVar
 
 from fitprint.account import PHASES
+from fitprint.batches import BatchCount
 from fitprint.blocks import NEVER
 from fitprint.budget import Budget, Decision, Spent
 from fitprint.carbon.intensity import IntensitySource
@@ -74,6 +75,16 @@ class Tracker:
         ...         clock.advance(10.0)
         >>> [epoch.energy_j for epoch in tracker.footprint.epochs]
         [3600.0, 3600.0]
+
+        A budget is looked at inside epochs, too, where their batches are counted::
+
+            with Tracker(budget=Budget("250 g", check=50), region="FR") as tracker:
+                for epoch in tracker.epochs(range(100)):
+                    for x, y in batches:
+                        with tracker.batch(len(x)):
+                            train(x, y)
+                        if tracker.should_stop:
+                            break
     """
 
     def __init__(
@@ -122,6 +133,7 @@ class Tracker:
         self._awaits_state = awaits_state
         self._described = Provenance()
         self._told = Told()
+        self._batches = BatchCount()
 
     # ---- start and end
 
@@ -195,7 +207,7 @@ class Tracker:
         """
         self._remind_to_start()
         first = iterable.start if isinstance(iterable, range) and iterable.step == 1 else 0
-        schedule = Schedule(epochs=first + len(iterable) if isinstance(iterable, Sized) else None, batches=1)
+        schedule = Schedule(epochs=first + len(iterable) if isinstance(iterable, Sized) else None)
         self.check_start()
         for index, item in enumerate(iterable, start=first):
             if self.should_stop:
@@ -212,18 +224,18 @@ class Tracker:
             schedule: What is planned, if anything is known.
         """
         self._left_loop, self._broke_off = False, None
-        self.begin_epoch(index, schedule or Schedule(batches=1))
+        self._batches.look_at = self.begin_epoch(index, self._batches.begin(schedule or Schedule()))
         try:
             yield
         except GeneratorExit:  # a break, or an exception in the loop's body: only __exit__ can tell
-            self._leave_epoch(complete=True)
+            self._end_counted(self._leave_epoch)
             self._left_loop = True
             raise
         except BaseException as error:
             self._leave_epoch(complete=False)
             self._broke_off = status_of(error)
             raise
-        self.end_epoch()
+        self._end_counted(self.end_epoch)
 
     def _leave_epoch(self, *, complete: bool) -> None:
         """Close an epoch out of which the program has jumped; other ranks may not have, so that nobody is met here."""
@@ -249,7 +261,8 @@ class Tracker:
     def batch(self, samples: int | None = None, model: Any = None) -> Iterator[None]:
         """Train on, or predict, one batch inside, so that samples and operations are known.
 
-        A batch of validation inside an epoch is not counted: it trains nothing.
+        Inside an epoch the budgets are asked between batches, and ``should_stop`` turns true where the next ones
+        would not fit; of processes that train together, between epochs. A batch of validation inside an epoch is not counted: it trains nothing.
 
         Args:
             samples: Samples of the batch, or None.
@@ -260,12 +273,15 @@ class Tracker:
             with tracker.batch(len(x), model):
                 loss(model(x), y).backward()
                 optimizer.step()
+            if tracker.should_stop:
+                break
         """
         nothing: AbstractContextManager[None] = nullcontext()
         with self._safely(lambda run: run.batch(model), nothing):
             yield
         known = self._told.samples(samples)
-        self._safely(lambda run: run.count(known), None)
+        if self._safely(lambda run: run.count(known), False):
+            self._look_inside()
 
     @property
     def should_stop(self) -> bool:
@@ -519,6 +535,29 @@ class Tracker:
             return otherwise
         run.watch.deliver()
         return result
+
+    def _look_inside(self) -> None:
+        """A batch of a plain loop is done: the budgets are asked where it is time.
+
+        Ranks that train together meet between epochs alone: whether all of them count all batches is not known.
+        """
+        batches = self._batches
+        if self._job is not None:
+            return
+        if batches.count():
+            self._safely(lambda run: run.plan(batches.plan), None)
+        if batches.due:
+            batches.look_at, _ = self.look(batches.done)
+        if self.decision is not None:
+            batches.stop()
+
+    def _end_counted(self, end: Callable[..., None]) -> None:
+        """End an epoch of a plain loop; how long it was is the plan of the next."""
+        if self._job is None:
+            self._safely(lambda run: self._batches.remind(run.watch.budgets), None)
+        complete = self._batches.end()
+        self._safely(lambda run: run.plan(self._batches.plan), None)
+        end(complete=complete)
 
     def _remind_to_start(self) -> None:
         if not self._started:

@@ -31,7 +31,7 @@ FLOORS = [
     {"blocks", "forecast"},
     {"sentences"},
     {"budget"},
-    {"efficiency", "job"},
+    {"efficiency", "job", "batches"},
     {"config", "scalars"},
     {"ledger"},
     {"beside", "grid"},

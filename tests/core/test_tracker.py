@@ -480,6 +480,66 @@ def test_a_measurement_that_breaks_says_so_in_its_record(tracker, clock, monkeyp
     assert t.footprint.notes[0].startswith("the measurement failed at 2")
 
 
+@pytest.mark.parametrize("check", ["epoch", 1, 7])
+def test_a_plain_loop_that_counts_its_batches_is_stopped_inside_an_epoch(tracker, clock, check):
+    with tracker(budget=Budget("1000 J", check=check)) as t:
+        for _ in t.epochs(range(20)):
+            for _ in range(40):
+                with t.batch(8):
+                    clock.advance(1.0)
+                if t.should_stop:
+                    break
+    footprint = t.footprint
+    assert footprint.status == "stopped"
+    assert [epoch.complete for epoch in footprint.epochs] == [False]
+    assert 700 <= footprint.energy_j <= 1000
+
+
+def test_by_batches_a_later_epoch_is_begun_and_used_to_the_last_batch_that_fits(tracker, clock):
+    with tracker(budget=Budget("1000 J", check=1)) as t:
+        for _ in t.epochs(range(20)):
+            for _ in range(4):
+                with t.batch(8):
+                    clock.advance(1.0)
+                if t.should_stop:
+                    break
+    assert [epoch.complete for epoch in t.footprint.epochs] == [True, True, False]
+    assert 800 < t.footprint.energy_j <= 1000
+
+
+def test_epochs_of_changing_length_are_looked_into_past_the_length_of_the_last(tracker, clock):
+    with tracker(budget=Budget("1000 J", check=1)) as t:
+        for index in t.epochs(range(2)):
+            for _ in range(2 if index == 0 else 100):
+                with t.batch(8):
+                    clock.advance(1.0)
+                if t.should_stop:
+                    break
+    assert t.footprint.status == "stopped"
+    assert t.footprint.energy_j <= 1000
+
+
+def test_batches_of_a_validation_are_not_counted_as_the_epochs(tracker, clock):
+    with tracker(budget=Budget("10 kJ", check=2)) as t:
+        for _ in t.epochs(range(3)):
+            for _ in range(5):
+                with t.batch(8):
+                    clock.advance(1.0)
+            with t.phase("validate"), t.batch(8):
+                clock.advance(1.0)
+    assert [(epoch.samples, epoch.complete) for epoch in t.footprint.epochs] == [(40, True)] * 3
+    assert (t.footprint.status, t.footprint.blocks) == ("completed", ())
+
+
+def test_by_batches_in_a_loop_that_counts_none_is_said_once(tracker, clock, caplog):
+    with tracker(budget=Budget("10 kJ", check=10)) as t:
+        for _ in t.epochs(range(3)):
+            clock.advance(1.0)
+    said = [record.getMessage() for record in caplog.records if "with tracker.batch(len(x)):" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith("check=10 cannot look inside an epoch")
+
+
 def test_by_batches_without_a_hook_between_batches_whole_epochs_are_kept_back(tracker, clock):
     with tracker(budget=Budget("1000 J", check=10)) as t:
         for _ in t.epochs(range(20)):
