@@ -38,6 +38,8 @@ OFF = ("off", "none", "no", "0", "false")
 ON = ("on", "yes", "1", "true")
 ATTRIBUTE = ("auto", "all", "share")
 LONGEST_CALIBRATION_S = 3600.0
+# What a process inside a run has in common with it: where it counts and under which name, not what it may use.
+PASSED_ON = ("region", "intensity", "allow_network", "token_file", "pue", "node_factor", "project")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +199,14 @@ class Settings:
     @property
     def proc_root(self) -> Path:
         return Path(self.config.proc_root or "/proc")
+
+    def environment(self) -> dict[str, str]:
+        """What a process that is started now needs in its environment, so that its runs count in the same place and ledger."""
+        given = {name: getattr(self.config, name) for name in PASSED_ON}
+        texts = {name: str(value) for name, value in given.items() if isinstance(value, str | float | bool)}
+        place = self.ledger
+        texts["ledger"] = OFF[0] if place is None else place.url or str(place.path)
+        return {f"FITPRINT_{name.upper()}": text for name, text in texts.items()}
 
     def surroundings(self, keep: Callable[[dict[str, Any]], None] | None = None) -> Surroundings:
         """This machine, seen through the folders that the settings name.
