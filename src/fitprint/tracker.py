@@ -38,6 +38,8 @@ from fitprint.sensors.probe import Sensors, Surroundings, probe
 from fitprint.told import Told
 from fitprint.work import Work
 
+AGAIN = "the Tracker was started again after its run had ended; nothing of what followed was measured"
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -128,7 +130,7 @@ class Tracker:
         self._broken = False
         self._left_loop = False
         self._broke_off: str | None = None
-        self._started = self._inside = self._parted = False
+        self._started = self._inside = self._parted = self._reminded = False
         self._last_scalars: dict[str, float] = {}
         self._awaits_state = awaits_state
         self._described = Provenance()
@@ -140,6 +142,7 @@ class Tracker:
     def start(self) -> Self:
         """Begin the run. Failures are logged once and leave a tracker that does nothing."""
         if self._run is not None or self._broken:
+            self._remind_of_the_end()
             return self
         self._started = True
         try:
@@ -223,6 +226,7 @@ class Tracker:
             index: Its number, from 0.
             schedule: What is planned, if anything is known.
         """
+        self._remind_to_start()
         self._left_loop, self._broke_off = False, None
         self._batches.look_at = self.begin_epoch(index, self._batches.begin(schedule or Schedule()))
         try:
@@ -276,6 +280,7 @@ class Tracker:
             if tracker.should_stop:
                 break
         """
+        self._remind_to_start()
         nothing: AbstractContextManager[None] = nullcontext()
         with self._safely(lambda run: run.batch(model), nothing):
             yield
@@ -300,9 +305,8 @@ class Tracker:
         """The record: live while the run lasts, final after it; of a job of many ranks as of their last exchange."""
         if self._final is not None:
             return self._final
-        nothing = Footprint(
-            run_id=self._config.run_id or "", status="completed", notes=("nothing was measured: switched off or failed",)
-        )
+        status, why = ("completed", "switched off or failed") if self._started else ("failed", "the Tracker was never started")
+        nothing = Footprint(run_id=self._config.run_id or "", status=status, notes=(f"nothing was measured: {why}",))
         return self._so_far() or self._safely(lambda run: run.footprint(), nothing)
 
     @property
@@ -560,9 +564,16 @@ class Tracker:
         end(complete=complete)
 
     def _remind_to_start(self) -> None:
-        if not self._started:
+        if not self._started and not self._reminded:
+            self._reminded = True
+            show_on_console()
             logger().warning("this Tracker was never started and measures nothing: write `with Tracker(...) as tracker:`")
-            self._started = True  # said once
+
+    def _remind_of_the_end(self) -> None:
+        """A tracker measures one run; what is trained under it after the end is in no record but as a note."""
+        if self._final is not None and AGAIN not in self._final.notes:
+            self._final = replace(self._final, notes=(AGAIN, *self._final.notes))
+            logger().warning("this Tracker's run has ended and it measures nothing more: make another one for another run")
 
     def _give_up(self, what: str) -> None:
         if self._broken:

@@ -635,6 +635,26 @@ def test_a_tracker_that_was_never_started_says_so_once(caplog):
     assert sum("never started" in record.getMessage() for record in caplog.records) == 1
 
 
+def test_a_tracker_that_was_never_started_is_seen_on_the_terminal_and_has_no_completed_run(tmp_path):
+    code = "from fitprint import Tracker\nt = Tracker(ledger='off')\nlist(t.epochs(range(2)))\nf = t.footprint\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}print(f.status, f.notes[0])"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr.count("fitprint: this Tracker was never started and measures nothing: write `with Tracker") == 1
+    assert done.stdout.strip() == "failed nothing was measured: the Tracker was never started"
+
+
+def test_a_tracker_that_is_entered_again_after_its_end_says_so_and_keeps_its_record(tracker, clock, caplog):
+    t = tracker()
+    for _ in range(3):
+        with t:
+            for _ in t.epochs(range(2)):
+                clock.advance(1.0)
+    assert sum("make another one for another run" in record.getMessage() for record in caplog.records) == 1
+    assert (t.footprint.energy_j, len(t.footprint.epochs)) == (200.0, 2)
+    assert t.footprint.notes[0].startswith("the Tracker was started again after its run had ended")
+
+
 def test_an_unknown_phase_is_booked_as_other_and_said(tracker, clock, caplog):
     with tracker() as t, t.phase("vaildate"):
         clock.advance(1.0)
