@@ -126,6 +126,22 @@ class Config:
         for name, value in self.given().items():
             object.__setattr__(self, name, CHECKS[name](value))
 
+    @classmethod
+    def of(cls, config: object) -> Config:
+        """The argument ``config`` of whatever takes one; None is no options.
+
+        Raises:
+            ConfigError: If it is something else.
+        """
+        if config is None or isinstance(config, Config):
+            return config or cls()
+        # A mapping's ledger may be a URL with a password, so only what is harmless is shown.
+        names = ", ".join(f"{name}={value!r}" for name, value in _known(config).items() if name != "ledger")
+        kind = type(config).__name__
+        raise ConfigError(
+            f"config is not valid. Expected a Config. Received: a {kind}. Write config=Config({names or 'pue=1.2'}) instead."
+        )
+
     def given(self) -> dict[str, Any]:
         """The fields that are set."""
         pairs = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -134,6 +150,11 @@ class Config:
     def overridden(self, **arguments: Any) -> Config:
         """A copy in which the arguments that are not None win."""
         return dataclasses.replace(self, **{name: value for name, value in arguments.items() if value is not None})
+
+
+def _known(options: object) -> dict[str, Any]:
+    """What in a mapping names options."""
+    return {name: value for name, value in options.items() if name in CHECKS} if isinstance(options, Mapping) else {}
 
 
 @dataclass(frozen=True)
@@ -273,7 +294,7 @@ def resolve(config: Config | None = None, environ: Mapping[str, str] | None = No
         ("user file", _checked(_read_toml(user), str(user))),
         ("pyproject.toml", _checked(_table(_read_toml(project), "tool", "fitprint"), str(project))),
         ("environment", _from_environment(environ)),
-        ("argument", (config or Config()).given()),
+        ("argument", Config.of(config).given()),
     ]
     for layer, fields in layers:
         values.update(fields)

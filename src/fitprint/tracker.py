@@ -107,7 +107,7 @@ class Tracker:
         peers: Peers | None = None,
         awaits_state: bool = False,
     ) -> None:
-        self._config = (config or Config()).overridden(
+        self._config = Config.of(config).overridden(
             budget=budget,
             region=region,
             intensity=intensity,

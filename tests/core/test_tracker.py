@@ -13,10 +13,12 @@ import threading
 import pytest
 
 from fitprint import Budget, Config, Ledger, Tracker, track
+from fitprint.config import resolve
 from fitprint.errors import ConfigError
 from fitprint.pace import Schedule
 from fitprint.run import Run
 from fitprint.sensors.probe import Surroundings
+from fitprint.series import Series
 from fitprint.testing import ScriptedCounter
 
 
@@ -377,6 +379,25 @@ def test_a_tracker_pickles_and_copies_before_it_starts(clock):
 def test_bad_options_are_refused_at_construction(bad):
     with pytest.raises(ConfigError, match="Expected"):
         Tracker(**bad)
+
+
+@pytest.mark.parametrize("taker", [Tracker, Series, resolve])
+@pytest.mark.parametrize(
+    ("came", "fix"),
+    [
+        ({"pue": 1, "region": "FR"}, r"Received: a dict\. Write config=Config\(pue=1, region='FR'\)"),
+        ("FR", r"Received: a str\. Write config=Config\(pue=1\.2\)"),
+    ],
+)
+def test_options_that_are_no_config_are_refused_with_the_fix(taker, came, fix):
+    with pytest.raises(ConfigError, match=fix):
+        taker(config=came)
+
+
+def test_a_refused_config_shows_no_password():
+    with pytest.raises(ConfigError) as refused:
+        Tracker(config={"ledger": "postgresql://me:secret@host/db"})
+    assert "secret" not in str(refused.value)
 
 
 def test_track_measures_each_call_of_a_function(caplog):
