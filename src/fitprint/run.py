@@ -267,6 +267,7 @@ class Run:
     @property
     def _unseen_j(self) -> float:
         return self._meter.unseen_j() if self._team is None else self._team.unseen_j
+
     def fail(self) -> None:
         """Measuring has failed: its last reading was the last, and the record says so."""
         self._cutting = True

@@ -266,7 +266,8 @@ class Tracker:
         """Train on, or predict, one batch inside, so that samples and operations are known.
 
         Inside an epoch the budgets are asked between batches, and ``should_stop`` turns true where the next ones
-        would not fit; of processes that train together, between epochs. A batch of validation inside an epoch is not counted: it trains nothing.
+        would not fit; of processes that train together it does so between epochs. A batch of validation inside an
+        epoch is not counted: it trains nothing.
 
         Args:
             samples: Samples of the batch, or None.
