@@ -69,7 +69,7 @@ class CarbonStudyCallback:
         ledger: str | None = None,
         config: Config | None = None,
     ) -> None:
-        own = config or Config()
+        own = Config.of(config)
         self._sweep = Sweep(Budget.several(budget), Budget.several(own.budget))
         self._config = own.overridden(region=region, intensity=intensity, pue=pue, project=project, ledger=ledger)
         Tracker(config=self._config.overridden(budget=[*self._sweep.each, *self._sweep.budgets] or None))  # refused here, if at all

@@ -61,7 +61,7 @@ class WorkerTracker(Tracker):
         first_on_host = context.get_local_rank() == 0
         own_gpus = not first_on_host and os.environ.get(SHARED_GPUS) == "0"
         self._reads = first_on_host or own_gpus
-        given = (config or Config()).overridden(budget=budget)
+        given = Config.of(config).overridden(budget=budget)
         self._talks = self._workers > 1 and process_group(sys.modules) is not None
         if not self._talks:
             _check_budget(given, many_hosts=self._workers > context.get_local_world_size())

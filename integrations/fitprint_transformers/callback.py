@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, Self
 
 from fitprint import Budget, Config
-from fitprint.errors import MissingExtraError
+from fitprint.errors import MissingExtraError, refusal
 from fitprint.notices import logger
 from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
@@ -104,7 +104,12 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
 
         Returns:
             The callback.
+
+        Raises:
+            ConfigError: If it is no Trainer.
         """
+        if not hasattr(trainer, "callback_handler"):
+            raise refusal("trainer", expected="a Trainer of transformers", came=trainer, hint="Write callback.attach(trainer).")
         if self not in trainer.callback_handler.callbacks:
             trainer.add_callback(self)
         self._trainer = trainer

@@ -29,7 +29,8 @@ PASSED_ON = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, na
 def run_command(command: Sequence[str], config: Config, *, record: Path | None = None, quiet: bool = False) -> int:
     """Run a command to its end, measured.
 
-    A callback inside it finds this run in FITPRINT_PARENT_RUN and records it as its parent.
+    A callback inside it finds this run in FITPRINT_PARENT_RUN and records it as its parent. Region, intensity, PUE, node
+    factor, project and ledger reach it as FITPRINT_* variables, where the user's environment does not set these.
 
     Args:
         command: Program and arguments.
@@ -58,15 +59,20 @@ def run_command(command: Sequence[str], config: Config, *, record: Path | None =
             if live:
                 live.show(tracker.footprint)
 
-        status = _run(command, tracker, look)
+        status = _run(command, tracker, look, _environment(config, tracker.footprint.run_id))
     if tracker.footprint.status == "stopped":
         return STOPPED_BY_BUDGET
     return status if status >= 0 else SIGNALLED - status
 
 
-def _run(command: Sequence[str], tracker: Tracker, look: Callable[[], None]) -> int:
+def _environment(config: Config, run_id: str) -> dict[str, str]:
+    """The command's environment: the user's own, and where that is silent what places a run inside it beside this one."""
+    own = {name: text for name, text in os.environ.items() if text.strip() or not name.startswith("FITPRINT_")}
+    return {**resolve(config).environment(), **own, "FITPRINT_PARENT_RUN": run_id}
+
+
+def _run(command: Sequence[str], tracker: Tracker, look: Callable[[], None], environ: dict[str, str]) -> int:
     """Start the command, wait for its end, and close the run by how it ended."""
-    environ = {**os.environ, "FITPRINT_PARENT_RUN": tracker.footprint.run_id}
     try:
         child = subprocess.Popen(command, env=environ)
     except OSError as error:

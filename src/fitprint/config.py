@@ -38,6 +38,8 @@ OFF = ("off", "none", "no", "0", "false")
 ON = ("on", "yes", "1", "true")
 ATTRIBUTE = ("auto", "all", "share")
 LONGEST_CALIBRATION_S = 3600.0
+# What a process inside a run has in common with it: where it counts and under which name, not what it may use.
+PASSED_ON = ("region", "intensity", "allow_network", "token_file", "pue", "node_factor", "project")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +126,22 @@ class Config:
         for name, value in self.given().items():
             object.__setattr__(self, name, CHECKS[name](value))
 
+    @classmethod
+    def of(cls, config: object) -> Config:
+        """The argument ``config`` of whatever takes one; None is no options.
+
+        Raises:
+            ConfigError: If it is something else.
+        """
+        if config is None or isinstance(config, Config):
+            return config or cls()
+        # A mapping's ledger may be a URL with a password, so only what is harmless is shown.
+        names = ", ".join(f"{name}={value!r}" for name, value in _known(config).items() if name != "ledger")
+        kind = type(config).__name__
+        raise ConfigError(
+            f"config is not valid. Expected a Config. Received: a {kind}. Write config=Config({names or 'pue=1.2'}) instead."
+        )
+
     def given(self) -> dict[str, Any]:
         """The fields that are set."""
         pairs = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -132,6 +150,11 @@ class Config:
     def overridden(self, **arguments: Any) -> Config:
         """A copy in which the arguments that are not None win."""
         return dataclasses.replace(self, **{name: value for name, value in arguments.items() if value is not None})
+
+
+def _known(options: object) -> dict[str, Any]:
+    """What in a mapping names options."""
+    return {name: value for name, value in options.items() if name in CHECKS} if isinstance(options, Mapping) else {}
 
 
 @dataclass(frozen=True)
@@ -198,6 +221,14 @@ class Settings:
     def proc_root(self) -> Path:
         return Path(self.config.proc_root or "/proc")
 
+    def environment(self) -> dict[str, str]:
+        """What a process that is started now needs in its environment, so that its runs count in the same place and ledger."""
+        given = {name: getattr(self.config, name) for name in PASSED_ON}
+        texts = {name: str(value) for name, value in given.items() if isinstance(value, str | float | bool)}
+        place = self.ledger
+        texts["ledger"] = OFF[0] if place is None else place.url or str(place.path)
+        return {f"FITPRINT_{name.upper()}": text for name, text in texts.items()}
+
     def surroundings(self, keep: Callable[[dict[str, Any]], None] | None = None) -> Surroundings:
         """This machine, seen through the folders that the settings name.
 
@@ -263,7 +294,7 @@ def resolve(config: Config | None = None, environ: Mapping[str, str] | None = No
         ("user file", _checked(_read_toml(user), str(user))),
         ("pyproject.toml", _checked(_table(_read_toml(project), "tool", "fitprint"), str(project))),
         ("environment", _from_environment(environ)),
-        ("argument", (config or Config()).given()),
+        ("argument", Config.of(config).given()),
     ]
     for layer, fields in layers:
         values.update(fields)

@@ -90,6 +90,7 @@ class Records:
         idle: What the sensors counted while nothing was trained yet, or None.
         provenance: Hyperparameters, seed and commit.
         of_many: Other ranks have sensors too.
+        failures: Where the measurement broke off; empty as long as it has not.
     """
 
     settings: Settings
@@ -102,6 +103,7 @@ class Records:
     idle: Energy | None = None
     provenance: Provenance = field(default_factory=Provenance)
     of_many: bool = False
+    failures: tuple[str, ...] = ()
 
     def epoch(
         self,
@@ -171,7 +173,7 @@ class Records:
         """What is not counted first, then why sensors are absent."""
         missing = tuple(f"NOT COUNTED: {name}" for name in self.sensors.uncounted)
         reasons = tuple(f"{a.source}: {a.reason}" for a in self.sensors.absent if a.part != NODE)
-        return missing + self.sensors.notes + reasons
+        return self.failures + missing + self.sensors.notes + reasons
 
     def weighed(self, epoch: EpochFootprint, energy: Energy, grid: Mean) -> EpochFootprint:
         """The record of an epoch or block with what is known by now about the intensity of its time."""

@@ -268,6 +268,12 @@ class Run:
     def _unseen_j(self) -> float:
         return self._meter.unseen_j() if self._team is None else self._team.unseen_j
 
+    def fail(self) -> None:
+        """Measuring has failed: its last reading was the last, and the record says so."""
+        self._cutting = True
+        note = f"the measurement failed at {iso_utc(self._clock.time())}; what follows is not measured"
+        self._records = dataclasses.replace(self._records, failures=(note,))
+
     # ---- epochs and phases
 
     def await_no_state(self) -> None:
@@ -425,10 +431,16 @@ class Run:
         """A context around a batch; a first one that trains ``model`` is watched."""
         return self.work.batch(model if self._working else None)
 
-    def count(self, samples: int | None) -> None:
-        """A batch has been trained on, or predicted."""
+    def count(self, samples: int | None) -> bool:
+        """A batch has been trained on, or predicted; False where it was one of a validation, which is not counted."""
         if self._working:
             self.work.count(samples)
+        return self._working
+
+    def plan(self, schedule: Schedule) -> None:
+        """More has become known of how long the open epoch is."""
+        with self._lock:
+            self._schedule = schedule
 
     def enter(self, phase: str) -> None:
         """Book to a phase from now on."""

@@ -39,7 +39,7 @@ class Series:
     """
 
     def __init__(self, config: Config | None = None, make: Callable[..., Tracker] = Tracker, **options: Any) -> None:
-        self.config = (config or Config()).overridden(**options)
+        self.config = Config.of(config).overridden(**options)
         check_network(self.config)
         check_project(self.config)
         self.footprints: list[Footprint] = []

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any, ParamSpec, Self, TypeVar
 
 from fitprint.account import PHASES
+from fitprint.batches import BatchCount
 from fitprint.blocks import NEVER
 from fitprint.budget import Budget, Decision, Spent
 from fitprint.carbon.intensity import IntensitySource
@@ -34,7 +35,10 @@ from fitprint.run import Run
 from fitprint.scalars import block_scalars, idle_scalars
 from fitprint.sensors.counter import Counter
 from fitprint.sensors.probe import Sensors, Surroundings, probe
+from fitprint.told import Told
 from fitprint.work import Work
+
+AGAIN = "the Tracker was started again after its run had ended; nothing of what followed was measured"
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -73,6 +77,16 @@ class Tracker:
         ...         clock.advance(10.0)
         >>> [epoch.energy_j for epoch in tracker.footprint.epochs]
         [3600.0, 3600.0]
+
+        A budget is looked at inside epochs, too, where their batches are counted::
+
+            with Tracker(budget=Budget("250 g", check=50), region="FR") as tracker:
+                for epoch in tracker.epochs(range(100)):
+                    for x, y in batches:
+                        with tracker.batch(len(x)):
+                            train(x, y)
+                        if tracker.should_stop:
+                            break
     """
 
     def __init__(
@@ -93,7 +107,7 @@ class Tracker:
         peers: Peers | None = None,
         awaits_state: bool = False,
     ) -> None:
-        self._config = (config or Config()).overridden(
+        self._config = Config.of(config).overridden(
             budget=budget,
             region=region,
             intensity=intensity,
@@ -116,16 +130,19 @@ class Tracker:
         self._broken = False
         self._left_loop = False
         self._broke_off: str | None = None
-        self._started = self._inside = self._parted = False
+        self._started = self._inside = self._parted = self._reminded = False
         self._last_scalars: dict[str, float] = {}
         self._awaits_state = awaits_state
         self._described = Provenance()
+        self._told = Told()
+        self._batches = BatchCount()
 
     # ---- start and end
 
     def start(self) -> Self:
         """Begin the run. Failures are logged once and leave a tracker that does nothing."""
         if self._run is not None or self._broken:
+            self._remind_of_the_end()
             return self
         self._started = True
         try:
@@ -158,7 +175,7 @@ class Tracker:
         if run is None:
             return
         try:
-            self._final = run.close(status, abandoned=abandoned)
+            self._final = run.close(status, abandoned=abandoned or self._broken)
         except Exception:
             self._give_up("could not be ended properly")
 
@@ -193,7 +210,7 @@ class Tracker:
         """
         self._remind_to_start()
         first = iterable.start if isinstance(iterable, range) and iterable.step == 1 else 0
-        schedule = Schedule(epochs=first + len(iterable) if isinstance(iterable, Sized) else None, batches=1)
+        schedule = Schedule(epochs=first + len(iterable) if isinstance(iterable, Sized) else None)
         self.check_start()
         for index, item in enumerate(iterable, start=first):
             if self.should_stop:
@@ -209,19 +226,20 @@ class Tracker:
             index: Its number, from 0.
             schedule: What is planned, if anything is known.
         """
+        self._remind_to_start()
         self._left_loop, self._broke_off = False, None
-        self.begin_epoch(index, schedule or Schedule(batches=1))
+        self._batches.look_at = self.begin_epoch(index, self._batches.begin(schedule or Schedule()))
         try:
             yield
         except GeneratorExit:  # a break, or an exception in the loop's body: only __exit__ can tell
-            self._leave_epoch(complete=True)
+            self._end_counted(self._leave_epoch)
             self._left_loop = True
             raise
         except BaseException as error:
             self._leave_epoch(complete=False)
             self._broke_off = status_of(error)
             raise
-        self.end_epoch()
+        self._end_counted(self.end_epoch)
 
     def _leave_epoch(self, *, complete: bool) -> None:
         """Close an epoch out of which the program has jumped; other ranks may not have, so that nobody is met here."""
@@ -247,7 +265,9 @@ class Tracker:
     def batch(self, samples: int | None = None, model: Any = None) -> Iterator[None]:
         """Train on, or predict, one batch inside, so that samples and operations are known.
 
-        A batch of validation inside an epoch is not counted: it trains nothing.
+        Inside an epoch the budgets are asked between batches, and ``should_stop`` turns true where the next ones
+        would not fit; of processes that train together it does so between epochs. A batch of validation inside an
+        epoch is not counted: it trains nothing.
 
         Args:
             samples: Samples of the batch, or None.
@@ -258,11 +278,16 @@ class Tracker:
             with tracker.batch(len(x), model):
                 loss(model(x), y).backward()
                 optimizer.step()
+            if tracker.should_stop:
+                break
         """
+        self._remind_to_start()
         nothing: AbstractContextManager[None] = nullcontext()
         with self._safely(lambda run: run.batch(model), nothing):
             yield
-        self._safely(lambda run: run.count(samples), None)
+        known = self._told.samples(samples)
+        if self._safely(lambda run: run.count(known), False):
+            self._look_inside()
 
     @property
     def should_stop(self) -> bool:
@@ -281,10 +306,9 @@ class Tracker:
         """The record: live while the run lasts, final after it; of a job of many ranks as of their last exchange."""
         if self._final is not None:
             return self._final
-        nothing = Footprint(
-            run_id=self._config.run_id or "", status="completed", notes=("nothing was measured: switched off or failed",)
-        )
-        return self._safely(lambda run: run.footprint(), nothing)
+        status, why = ("completed", "switched off or failed") if self._started else ("failed", "the Tracker was never started")
+        nothing = Footprint(run_id=self._config.run_id or "", status=status, notes=(f"nothing was measured: {why}",))
+        return self._so_far() or self._safely(lambda run: run.footprint(), nothing)
 
     @property
     def forecast(self) -> Range | None:
@@ -334,16 +358,18 @@ class Tracker:
         Example:
             >>> tracker = Tracker(ledger="off").describe(hparams={"lr": 0.1}, seed=1)
         """
-        self._described = self._described.described(hparams, seed, git_commit)
+        self._described = self._described.described(self._told.hparams(hparams), seed, git_commit)
         self._safely(lambda run: run.describe(self._described), None)
         return self
 
     def annotate(self, metrics: Mapping[str, Any]) -> None:
         """Add metrics to the open epoch, else to the one that ended last, for example ``{"val_acc": 0.91}``.
 
-        What is not one number (a vector, a text) is left out, and so is what we log ourselves.
+        What is not one number (a vector, a text) is left out, and so is what we log ourselves. What is no
+        mapping at all is ignored and said once.
         """
-        self._safely(lambda run: run.annotate(_numbers(metrics)), None)
+        numbers = self._told.metrics(metrics)
+        self._safely(lambda run: run.annotate(numbers), None)
 
     def enter(self, phase: str) -> None:
         """Begin a phase."""
@@ -515,17 +541,55 @@ class Tracker:
         run.watch.deliver()
         return result
 
+    def _look_inside(self) -> None:
+        """A batch of a plain loop is done: the budgets are asked where it is time.
+
+        Ranks that train together meet between epochs alone: whether all of them count all batches is not known.
+        """
+        batches = self._batches
+        if self._job is not None:
+            return
+        if batches.count():
+            self._safely(lambda run: run.plan(batches.plan), None)
+        if batches.due:
+            batches.look_at, _ = self.look(batches.done)
+        if self.decision is not None:
+            batches.stop()
+
+    def _end_counted(self, end: Callable[..., None]) -> None:
+        """End an epoch of a plain loop; how long it was is the plan of the next."""
+        if self._job is None:
+            self._safely(lambda run: self._batches.remind(run.watch.budgets), None)
+        complete = self._batches.end()
+        self._safely(lambda run: run.plan(self._batches.plan), None)
+        end(complete=complete)
+
     def _remind_to_start(self) -> None:
-        if not self._started:
+        if not self._started and not self._reminded:
+            self._reminded = True
+            show_on_console()
             logger().warning("this Tracker was never started and measures nothing: write `with Tracker(...) as tracker:`")
-            self._started = True  # said once
+
+    def _remind_of_the_end(self) -> None:
+        """A tracker measures one run; what is trained under it after the end is in no record but as a note."""
+        if self._final is not None and AGAIN not in self._final.notes:
+            self._final = replace(self._final, notes=(AGAIN, *self._final.notes))
+            logger().warning("this Tracker's run has ended and it measures nothing more: make another one for another run")
 
     def _give_up(self, what: str) -> None:
-        if not self._broken:
-            logger().warning(
-                "the measurement %s; training goes on without it, and budgets are no longer watched", what, exc_info=True
-            )
+        if self._broken:
+            return
+        logger().warning("the measurement %s; training goes on without it, and budgets are no longer watched", what, exc_info=True)
         self._broken = True
+        if self._run is not None:
+            self._run.fail()
+
+    def _so_far(self) -> Footprint | None:
+        """What was measured before the measurement failed; None where it has not failed, or nothing can be said."""
+        try:
+            return self._run.footprint() if self._run is not None and self._broken else None
+        except Exception:  # what has failed may fail again
+            return None
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry the options, not the run."""
@@ -574,19 +638,6 @@ def _close_at_exit(tracker: weakref.ref[Tracker]) -> None:
 def _member(around: Surroundings) -> Member:
     host, namespace = machine(around.proc_root)
     return Member(host, os.getpid(), namespace)
-
-
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """What can be read as one number, ours (``carbon/...``) left out."""
-    numbers: dict[str, float] = {}
-    for name, value in metrics.items():
-        if isinstance(value, str | bytes) or str(name).startswith("carbon/"):
-            continue
-        try:
-            numbers[str(name)] = float(value)
-        except Exception:  # a vector, None, or an object of a library of its own
-            continue
-    return numbers
 
 
 def _look(run: Run, batches_done: int) -> tuple[int, dict[str, float]]:

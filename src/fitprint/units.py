@@ -44,7 +44,7 @@ def parse_quantity(text: str, what: str = "budget") -> Quantity:
     match = _QUANTITY.fullmatch(text)
     if match is None:
         bare = _NUMBER.fullmatch(text) is not None
-        hint = f"A bare number has no unit. Write for example '{text.strip()} kg' or '{text.strip()} kWh'." if bare else ""
+        hint = f"A bare number has no unit. Write for example '{text.strip()} g' or '{text.strip()} kWh'." if bare else ""
         raise refusal(what, expected=QUANTITY_EXPECTED, came=text, hint=hint)
     number, word = match.groups()
     unit = _unit(word)

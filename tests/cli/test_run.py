@@ -110,6 +110,27 @@ def test_the_environment_is_the_commands_own_beside_the_parents_id():
     assert seen["FITPRINT_PARENT_RUN"] == only_run().run_id
 
 
+def test_a_run_inside_it_counts_in_the_same_place_and_ledger_whatever_its_folder(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    code = "import os; os.chdir('elsewhere')\nfrom fitprint import Tracker\nwith Tracker(name='inner'): pass"
+    options = ("--pue", "1.31", "--project", "p", "--intensity", "77", "--ledger", "l.db", "--name", "outer")
+    done = fitprint_run(*options, "--", sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    runs = {row["name"]: Ledger("l.db").footprint(row["run_id"]) for row in Ledger("l.db").runs()}
+    assert runs["inner"].parent_run_id == runs["outer"].run_id
+    assert [(run.intensity, run.pue, run.project) for run in runs.values()] == [(77.0, 1.31, "p")] * 2
+    assert {run.segments[0]["region"] for run in runs.values()} == {"FR"}
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_what_the_users_environment_sets_is_left_as_it_is():
+    code = "import os, json; print(json.dumps(dict(os.environ)))"
+    environ = {**os.environ, "FITPRINT_PUE": "1.5", "FITPRINT_PROJECT": ""}
+    seen = json.loads(fitprint_run("--pue", "1.2", "--project", "p", "--", sys.executable, "-c", code, env=environ).stdout)
+    assert (seen["FITPRINT_PUE"], seen["FITPRINT_PROJECT"], seen["FITPRINT_REGION"]) == ("1.5", "p", "FR")
+    assert "FITPRINT_BUDGET" not in seen
+
+
 def on_a_terminal(*words, **environ):
     """What a terminal would have shown, and the exit status."""
     command = [sys.executable, "-m", "fitprint", "run", "--region", "FR", *words]

@@ -29,8 +29,8 @@ def user_file(text):
     ("option", "fix"),
     [
         ({"budget": "2kgs"}, "Did you mean '2 kg'?"),
-        ({"budget": 0.5}, "A bare number has no unit. Write for example '0.5 kg' or '0.5 kWh'."),
-        ({"budget": ["1 kg", 3]}, "Write for example '3 kg'"),
+        ({"budget": 0.5}, "A bare number has no unit. Write for example '0.5 g' or '0.5 kWh'."),
+        ({"budget": ["1 kg", 3]}, "Write for example '3 g'"),
         ({"budget": True}, "such as '250 g'"),
         ({"region": "XX"}, "a country ('FR', 'France')"),
         ({"region": "Frnace"}, "Did you mean 'France'?"),

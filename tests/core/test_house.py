@@ -18,7 +18,7 @@ INTEGRATIONS = SOURCE.parent.parent / "integrations"
 # where they are the same entry.
 FLOORS = [
     {"errors", "clock", "assumption", "notices", "data", "process"},
-    {"units", "location", "shared"},
+    {"units", "location", "shared", "told"},
     {"metrics", "noise", "ranks"},
     {"timeline", "provenance", "operations"},
     {"sensors"},
@@ -31,7 +31,7 @@ FLOORS = [
     {"blocks", "forecast"},
     {"sentences"},
     {"budget"},
-    {"efficiency", "job"},
+    {"efficiency", "job", "batches"},
     {"config", "scalars"},
     {"ledger"},
     {"beside", "grid"},

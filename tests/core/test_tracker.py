@@ -13,9 +13,12 @@ import threading
 import pytest
 
 from fitprint import Budget, Config, Ledger, Tracker, track
+from fitprint.config import resolve
 from fitprint.errors import ConfigError
 from fitprint.pace import Schedule
+from fitprint.run import Run
 from fitprint.sensors.probe import Surroundings
+from fitprint.series import Series
 from fitprint.testing import ScriptedCounter
 
 
@@ -378,6 +381,25 @@ def test_bad_options_are_refused_at_construction(bad):
         Tracker(**bad)
 
 
+@pytest.mark.parametrize("taker", [Tracker, Series, resolve])
+@pytest.mark.parametrize(
+    ("came", "fix"),
+    [
+        ({"pue": 1, "region": "FR"}, r"Received: a dict\. Write config=Config\(pue=1, region='FR'\)"),
+        ("FR", r"Received: a str\. Write config=Config\(pue=1\.2\)"),
+    ],
+)
+def test_options_that_are_no_config_are_refused_with_the_fix(taker, came, fix):
+    with pytest.raises(ConfigError, match=fix):
+        taker(config=came)
+
+
+def test_a_refused_config_shows_no_password():
+    with pytest.raises(ConfigError) as refused:
+        Tracker(config={"ledger": "postgresql://me:secret@host/db"})
+    assert "secret" not in str(refused.value)
+
+
 def test_track_measures_each_call_of_a_function(caplog):
     caplog.set_level("INFO", "fitprint")
 
@@ -428,6 +450,115 @@ def test_metrics_given_inside_an_epoch_are_that_epochs(tracker, clock):
             clock.advance(1.0)
             t.annotate({"loss": float(index), "vector": [1, 2], "text": "x", "none": None, "carbon/ours": 1.0})
     assert [dict(e.metrics) for e in t.footprint.epochs] == [{"loss": 0.0}, {"loss": 1.0}, {"loss": 2.0}]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda t: t.annotate(0.9),
+        lambda t: t.annotate(None),
+        lambda t: t.annotate([0.9, 0.8]),
+        lambda t: t.annotate("val_acc=0.9"),
+        lambda t: t.describe(hparams=0.1),
+        lambda t: one_batch(t, "x"),
+        lambda t: one_batch(t, [1, 2]),
+        lambda t: one_batch(t, -3),
+    ],
+)
+def test_a_wrong_argument_is_said_once_and_the_budget_holds(tracker, clock, caplog, wrong):
+    with tracker(budget="500 J") as t:
+        for _ in t.epochs(range(20)):
+            wrong(t)
+            clock.advance(1.0)
+            wrong(t)
+    assert (t.footprint.status, len(t.footprint.epochs)) == ("stopped", 4)
+    assert sum("is ignored; measuring and budgets go on. Expected" in record.getMessage() for record in caplog.records) == 1
+    assert "no longer watched" not in caplog.text
+
+
+def one_batch(tracker, samples):
+    with tracker.batch(samples):
+        pass
+
+
+def test_a_wrong_number_of_samples_leaves_them_unknown_and_says_what_was_expected(tracker, caplog):
+    with tracker() as t, t.epoch(0):
+        one_batch(t, 8)
+        one_batch(t, "x")
+    assert t.footprint.samples is None
+    assert "Expected the number of samples of the batch, as in tracker.batch(len(x)). Received: str 'x'." in caplog.text
+
+
+def test_a_measurement_that_breaks_says_so_in_its_record(tracker, clock, monkeypatch):
+    with tracker() as t:
+        for index in t.epochs(range(3)):
+            clock.advance(1.0)
+            if index == 1:
+                monkeypatch.setattr(Run, "annotate", lambda *_: 1 / 0)
+                t.annotate({"loss": 1.0})
+                assert "what follows is not measured" in t.footprint.notes[0]
+    assert t.footprint.energy_j == 100.0
+    assert t.footprint.notes[0].startswith("the measurement failed at 2")
+
+
+@pytest.mark.parametrize("check", ["epoch", 1, 7])
+def test_a_plain_loop_that_counts_its_batches_is_stopped_inside_an_epoch(tracker, clock, check):
+    with tracker(budget=Budget("1000 J", check=check)) as t:
+        for _ in t.epochs(range(20)):
+            for _ in range(40):
+                with t.batch(8):
+                    clock.advance(1.0)
+                if t.should_stop:
+                    break
+    footprint = t.footprint
+    assert footprint.status == "stopped"
+    assert [epoch.complete for epoch in footprint.epochs] == [False]
+    assert 700 <= footprint.energy_j <= 1000
+
+
+def test_by_batches_a_later_epoch_is_begun_and_used_to_the_last_batch_that_fits(tracker, clock):
+    with tracker(budget=Budget("1000 J", check=1)) as t:
+        for _ in t.epochs(range(20)):
+            for _ in range(4):
+                with t.batch(8):
+                    clock.advance(1.0)
+                if t.should_stop:
+                    break
+    assert [epoch.complete for epoch in t.footprint.epochs] == [True, True, False]
+    assert 800 < t.footprint.energy_j <= 1000
+
+
+def test_epochs_of_changing_length_are_looked_into_past_the_length_of_the_last(tracker, clock):
+    with tracker(budget=Budget("1000 J", check=1)) as t:
+        for index in t.epochs(range(2)):
+            for _ in range(2 if index == 0 else 100):
+                with t.batch(8):
+                    clock.advance(1.0)
+                if t.should_stop:
+                    break
+    assert t.footprint.status == "stopped"
+    assert t.footprint.energy_j <= 1000
+
+
+def test_batches_of_a_validation_are_not_counted_as_the_epochs(tracker, clock):
+    with tracker(budget=Budget("10 kJ", check=2)) as t:
+        for _ in t.epochs(range(3)):
+            for _ in range(5):
+                with t.batch(8):
+                    clock.advance(1.0)
+            with t.phase("validate"), t.batch(8):
+                clock.advance(1.0)
+    assert [(epoch.samples, epoch.complete) for epoch in t.footprint.epochs] == [(40, True)] * 3
+    assert (t.footprint.status, t.footprint.blocks) == ("completed", ())
+
+
+def test_by_batches_in_a_loop_that_counts_none_is_said_once(tracker, clock, caplog):
+    with tracker(budget=Budget("10 kJ", check=10)) as t:
+        for _ in t.epochs(range(3)):
+            clock.advance(1.0)
+    said = [record.getMessage() for record in caplog.records if "with tracker.batch(len(x)):" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith("check=10 cannot look inside an epoch")
 
 
 def test_by_batches_without_a_hook_between_batches_whole_epochs_are_kept_back(tracker, clock):
@@ -523,6 +654,26 @@ def test_a_tracker_that_was_never_started_says_so_once(caplog):
     with t.phase("validate"):
         pass
     assert sum("never started" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_tracker_that_was_never_started_is_seen_on_the_terminal_and_has_no_completed_run(tmp_path):
+    code = "from fitprint import Tracker\nt = Tracker(ledger='off')\nlist(t.epochs(range(2)))\nf = t.footprint\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}print(f.status, f.notes[0])"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr.count("fitprint: this Tracker was never started and measures nothing: write `with Tracker") == 1
+    assert done.stdout.strip() == "failed nothing was measured: the Tracker was never started"
+
+
+def test_a_tracker_that_is_entered_again_after_its_end_says_so_and_keeps_its_record(tracker, clock, caplog):
+    t = tracker()
+    for _ in range(3):
+        with t:
+            for _ in t.epochs(range(2)):
+                clock.advance(1.0)
+    assert sum("make another one for another run" in record.getMessage() for record in caplog.records) == 1
+    assert (t.footprint.energy_j, len(t.footprint.epochs)) == (200.0, 2)
+    assert t.footprint.notes[0].startswith("the Tracker was started again after its run had ended")
 
 
 def test_an_unknown_phase_is_booked_as_other_and_said(tracker, clock, caplog):

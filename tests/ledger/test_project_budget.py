@@ -264,6 +264,30 @@ def test_a_file_that_vanishes_in_mid_run_is_not_taken_for_an_empty_pot(tmp_path,
     machine.close()
 
 
+def in_proc(_):
+    return "/proc/no-such-folder/fitprint.db"
+
+
+def below_a_file(folder):
+    (folder / "file").write_text("")
+    return str(folder / "file" / "below" / "fitprint.db")
+
+
+def a_folder(folder):
+    (folder / "fitprint.db").mkdir()
+    return str(folder / "fitprint.db")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("place", [in_proc, below_a_file, a_folder])
+def test_a_pot_that_can_never_be_made_is_refused_at_once(place, tmp_path):
+    began = time.monotonic()
+    machine = Machine(place(tmp_path))
+    assert machine.train() == 0
+    assert time.monotonic() - began < 5.0
+    assert machine.close().stop_reason["code"] == "pot_unreachable"
+
+
 def test_a_password_is_never_shown(server, caplog, monkeypatch):
     monkeypatch.setattr(reservation, "JOIN_S", 0.5)
     url = server.url().replace("postgres@", "postgres:hunter2@").replace(str(server.port), "1")

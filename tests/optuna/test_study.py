@@ -306,3 +306,8 @@ def test_what_the_page_says_about_optuna_runs():
     assert len(names["front"]) >= 1
     runs = Ledger("fitprint.db").runs()
     assert [run["project"] for run in runs] == ["digits"] * (20 + 6)
+
+
+def test_options_that_are_no_config_are_refused():
+    with pytest.raises(ConfigError, match=r"Write config=Config\(pue=1\)"):
+        CarbonStudyCallback(config={"pue": 1})

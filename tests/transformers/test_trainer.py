@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from board import Board
 from fitprint import Budget, Config, Ledger
+from fitprint.errors import ConfigError
 from fitprint_transformers import CarbonCallback
 
 EPOCH_J = 4 * 100 + 2 * 50  # four steps of 1 s and two evaluation batches of 0.5 s at 100 W
@@ -277,3 +278,9 @@ def test_the_run_keeps_how_the_model_is_trained_and_the_seed(carbon, trainer):
     assert hparams["per_device_train_batch_size"] == 2
     assert callback.footprint.seed == 7
     assert "secret" not in callback.footprint.to_json()
+
+
+@pytest.mark.parametrize("came", [None, "trainer"])
+def test_what_is_no_trainer_is_refused_as_one_to_attach_to(came):
+    with pytest.raises(ConfigError, match=r"Expected a Trainer of transformers\. Received: trainer=.*attach\(trainer\)"):
+        CarbonCallback(ledger="off").attach(came)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -19,10 +21,13 @@ WAIT_S = 1.0
 PERSIST_S = 5.0
 # a run that begins, beside many others perhaps, tries for so long,
 JOIN_S = 30.0
+# but not where the file cannot be made at all: waiting is for servers and locks.
+HOPELESS_S = 1.0
 # every so often,
 RETRY_S = 0.2
 # and one that is slow is waited for: its client may have to be loaded first, on a busy machine.
 SILENCE_S = 60.0
+NO_SUCH_PLACE = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Reservation:
@@ -39,6 +44,7 @@ class Reservation:
         self._question = question
         self._ceiling = 0.0
         self._refused: Refused | None = None
+        self._hopeless = False
         self._pending: Future[Grant] | None = None
         self._asked = (0.0, 0.0)
         self._asked_at = 0.0
@@ -83,7 +89,8 @@ class Reservation:
 
     def _worth_another_try(self, refused: Refused, began: float) -> bool:
         failed = refused.code == UNREACHABLE and self._pending is None
-        return failed and time.monotonic() - began < (PERSIST_S if self.level is not None else JOIN_S)
+        join_s = min(HOPELESS_S, JOIN_S) if self._hopeless else JOIN_S
+        return failed and time.monotonic() - began < (PERSIST_S if self.level is not None else join_s)
 
     def _submit(self, used: float, need: float) -> None:
         self._asked, self._asked_at = (used, need), time.monotonic()
@@ -97,12 +104,20 @@ class Reservation:
         except TimeoutError:
             return Refused(UNREACHABLE, f"no answer for {time.monotonic() - self._asked_at:.0f} s")
         except Exception as error:
-            self._pending = None
+            self._pending, self._hopeless = None, _cannot_be_made(error)
             return Refused(UNREACHABLE, str(error).rstrip("."))
         self._pending = None
         self.level = Level(grant.others - self.inherited, grant.limit)
         self._ceiling = self._asked[0] + grant.reserved
         return None if grant.granted else Refused(SPENT)
+
+
+def _cannot_be_made(error: Exception) -> bool:
+    """Whether the pot's file cannot be made or written where it is wanted, however long one waits."""
+    if isinstance(error, sqlite3.OperationalError):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of it says more exactly what
+        return code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+    return isinstance(error, OSError) and error.errno in NO_SUCH_PLACE
 
 
 class Reservations:
