@@ -116,7 +116,7 @@ class Run:
             self._open_record()
         self._readings.mark(self._last.time_ns, Energy())
         if self._records.kind == "fit":
-            logger().info(defaults(self._records.factors))
+            logger().info(defaults(self._records.factors, self._meter.sensors))
             for note in self._records.notes:
                 if note.startswith(FIRST_LINE):
                     logger().warning(note)

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from fitprint.carbon.factors import Factors
 from fitprint.drift import Range
 from fitprint.forecast import Forecast, Reached
+from fitprint.sensors.counter import Sensor
 from fitprint.units import format_co2e, format_quantity, significant
 
 
-def defaults(factors: Factors) -> str:
-    """The factors in use and how each was found, said once a run."""
+def defaults(factors: Factors, sensors: Sequence[Sensor] = ()) -> str:
+    """The factors in use and how each was found, said once a run.
+
+    Args:
+        factors: The run's.
+        sensors: What it reads: parts that are modelled at the wall need no node factor.
+    """
     place, intensity = factors.place, factors.intensity
     year = f" ({intensity.year})" if intensity.year else ""
     figure = f"{significant(intensity.g_per_kwh)} g CO2e/kWh{year}, {intensity.source}"
     if factors.source is not None:
         figure = f"intensity over time by {getattr(factors.source, 'source', 'the given source')}, else {figure}"
-    pue, node = factors.pue, factors.node_factor
+    pue, node = factors.pue, factors.foreseen_node_factor(sensors)
+    mixed = ", 1 for modelled parts" if node.value != 1 and node.basis != factors.node_factor.basis else ""
     return (
         f"region {place.name}, {place.found_by}; {figure}; "
-        f"PUE {pue.value:g} ({pue.source}), node factor {node.value:g} ({node.source})"
+        f"PUE {pue.value:g} ({pue.source}), node factor {node.value:g} ({node.source}){mixed}"
     )
 
 

@@ -134,6 +134,16 @@ def test_a_resumed_run_began_when_it_first_began_and_ends_as_it_ends_now():
     assert (whole.started_at, whole.status, whole.coverage) == (NOON, "completed", 0.8)
 
 
+def test_the_text_of_a_resumed_run_names_each_factor_once_by_its_mean():
+    def row(value):
+        return {"name": "node_factor", "value": value, "source": "wall meters", "basis": "", "year": 2025, "unit": "1"}
+
+    before = run(energy_j=100.0, node_factor=1.0, assumptions=(row(1.0),))
+    whole = continued(before, run(energy_j=300.0, node_factor=1.2, assumptions=(row(1.2),)))
+    (line,) = (line for line in str(whole).splitlines() if line.startswith("  factors"))
+    assert line == "  factors    node factor 1.15 (wall meters)"
+
+
 def test_resuming_what_measured_nothing_leaves_the_unknown_unknown():
     whole = continued(run(energy_j=None, co2e_g=None), run(energy_j=5.0, co2e_g=None))
     assert (whole.energy_j, whole.co2e_g) == (5.0, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fitprint.carbon.equivalences import equivalent
@@ -50,7 +50,7 @@ def details(footprint: Footprint) -> list[tuple[str, str]]:
         ("model", _model(footprint)),
         ("beside it", _beside(footprint)),
         ("place", _place(footprint.assumptions)),
-        ("factors", _factors(footprint.assumptions)),
+        ("factors", _factors(footprint)),
         *(("budget", _budget(row)) for row in footprint.budget),
         ("last part", str(last_stretch(footprint) or "")),
         ("stopped", str((footprint.stop_reason or {}).get("sentence", ""))),
@@ -178,10 +178,19 @@ def _place(assumptions: Iterable[Mapping[str, Any]]) -> str:
     return f"{region['source']} ({region['value']}), {region['basis']}; {figure}"
 
 
-def _factors(assumptions: Iterable[Mapping[str, Any]]) -> str:
+def _factors(footprint: Footprint) -> str:
+    """Each factor once; of a resumed run whose segments differ, the mean by energy and the sources of all."""
     labels = {"pue": "PUE", "node_factor": "node factor"}
-    rows = [row for row in assumptions if row["name"] in labels]
-    return ", ".join(f"{labels[row['name']]} {row['value']:g} ({row['source']})" for row in rows)
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in footprint.assumptions:
+        if row["name"] in labels:
+            found.setdefault(row["name"], []).append(row)
+    return ", ".join(_factor(labels[name], rows, getattr(footprint, name)) for name, rows in found.items())
+
+
+def _factor(label: str, rows: Sequence[Mapping[str, Any]], mean: float | None) -> str:
+    value = float(rows[0]["value"]) if mean is None or len({row["value"] for row in rows}) == 1 else mean
+    return f"{label} {significant(value)} ({', '.join(dict.fromkeys(str(row['source']) for row in rows))})"
 
 
 def _budget(row: Mapping[str, Any]) -> str:
