@@ -196,3 +196,14 @@ def test_the_page_stands_alone_and_shows_every_epoch_with_its_metrics():
     assert not any(word in page for word in ("http:", "https:", "<script", "<link"))
     assert page.count("src=") == page.count('src="data:')
     assert all(text in page for text in ("Footprint of resnet", "200 g to 310 g", "1 (cut short)", ">loss</th>"))
+
+
+def test_a_projects_budget_is_named_as_the_pot_of_all_its_runs():
+    row = {"limit": 500.0, "unit": "g", "scope": "project", "used": 0.482}
+    text = str(run(project="digits", budget=(row,)))
+    assert "48.2 % of the project's pot of 500 g used, by all runs of 'digits'" in text
+
+
+def test_a_tiny_share_of_a_budget_is_not_told_to_ten_places():
+    text = str(run(budget=({"limit": 500.0, "unit": "g", "scope": "run", "used": 9e-7},)))
+    assert "< 0.01 % of 500 g used" in text

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from fitprint.carbon.equivalences import equivalent
 from fitprint.gains import last_stretch
-from fitprint.units import format_co2e, format_duration, format_energy, format_flops, format_quantity, format_share, significant
+from fitprint.units import (
+    format_co2e,
+    format_duration,
+    format_energy,
+    format_flops,
+    format_quantity,
+    format_share,
+    format_used,
+    significant,
+)
 
 if TYPE_CHECKING:
     from fitprint.footprint import Footprint
@@ -51,7 +60,7 @@ def details(footprint: Footprint) -> list[tuple[str, str]]:
         ("beside it", _beside(footprint)),
         ("place", _place(footprint.assumptions)),
         ("factors", _factors(footprint)),
-        *(("budget", _budget(row)) for row in footprint.budget),
+        *(("budget", _budget(row, footprint.project)) for row in footprint.budget),
         ("last part", str(last_stretch(footprint) or "")),
         ("stopped", str((footprint.stop_reason or {}).get("sentence", ""))),
         ("forked", _forked(footprint)),
@@ -193,7 +202,10 @@ def _factor(label: str, rows: Sequence[Mapping[str, Any]], mean: float | None) -
     return f"{label} {significant(value)} ({', '.join(dict.fromkeys(str(row['source']) for row in rows))})"
 
 
-def _budget(row: Mapping[str, Any]) -> str:
+def _budget(row: Mapping[str, Any], project: str | None) -> str:
     used = row.get("used")
-    share = "unknown" if used is None else f"{significant(100 * used)} %"
-    return f"{share} of {format_quantity(float(row['limit']), str(row['unit']))} used"
+    share = "unknown" if used is None else format_used(used)
+    limit = format_quantity(float(row["limit"]), str(row["unit"]))
+    if row.get("scope") == "project":
+        return f"{share} of the project's pot of {limit} used, by all runs of {project!r}"
+    return f"{share} of {limit} used"
