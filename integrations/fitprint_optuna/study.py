@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fitprint import Budget, Config, Footprint, Tracker
+from fitprint import Budget, Config, Footprint, Ledger, Tracker
+from fitprint.config import resolve
 from fitprint.errors import MissingExtraError
 from fitprint.notices import logger
 from fitprint.sweep import Sweep
@@ -27,6 +28,9 @@ class CarbonStudyCallback:
     Every trial gets the user attributes ``co2e_g``, ``energy_wh``, ``run_id`` and ``run_status``; pruned and
     failed trials count as well. The study ends when a trial was ended by the budget, or when less is left of it
     than the cheapest full trial has cost. What a study in a database had spent before it is gone on with counts.
+
+    A trial's values become metrics of its run's last epoch, under the names of ``study.set_metric_names``, else
+    ``objective``, so that ``fitprint compare`` can weigh them.
 
     Args:
         budget: For all trials together: a mass of CO2e such as ``"250 g"``, an energy such as ``"0.5 kWh"``,
@@ -119,11 +123,22 @@ class CarbonStudyCallback:
         return tracker is not None and tracker.should_stop
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        """End the study where no other trial should begin; Optuna calls this after each."""
+        """Keep the trial's values with its run, end the study where no other trial should begin; Optuna calls this after each."""
+        self._keep_values(study, trial)
         reason = self._sweep.reason_to_end(_outcomes(study), trial.user_attrs)
         if reason is not None:
             logger().warning(reason)
             study.stop()
+
+    def _keep_values(self, study: Study, trial: FrozenTrial) -> None:
+        """What an objective returns is known only once its run has ended."""
+        run_id, place = trial.user_attrs.get("run_id"), resolve(self._config).ledger
+        if run_id is None or place is None or not trial.values:
+            return
+        try:
+            Ledger(place).annotate(run_id, dict(zip(_names(study), trial.values, strict=True)))
+        except Exception:
+            logger().warning("the values of trial %d could not be recorded with its run", trial.number, exc_info=True)
 
     def _config_of(self, trial: Trial) -> Config:
         budgets = self._sweep.for_a_trial(_outcomes(trial.study))
@@ -174,6 +189,13 @@ class CarbonPruner(BasePruner):  # type: ignore[misc]  # Optuna is not followed 
         if self._carbon.is_over_budget(study, trial):
             return True
         return self._pruner is not None and bool(self._pruner.prune(study, trial))
+
+
+def _names(study: Study) -> list[str]:
+    """The study's metric names, else ``objective``, or ``objective_0`` and so on where there are several."""
+    if study.metric_names:
+        return list(study.metric_names)
+    return ["objective"] if len(study.directions) == 1 else [f"objective_{i}" for i in range(len(study.directions))]
 
 
 def _outcomes(study: Study) -> list[dict[str, Any]]:

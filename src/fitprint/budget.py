@@ -10,9 +10,18 @@ from fitprint.errors import refusal
 from fitprint.forecast import Forecast
 from fitprint.notices import logger
 from fitprint.pace import CLOSING_MARGIN, ENDING_S, Expected, Pace, Schedule
-from fitprint.sentences import at_this_pace
+from fitprint.sentences import at_this_pace, exceeded
 from fitprint.shared import UNREACHABLE, Level, Pots, Refused
-from fitprint.units import QUANTITY_EXPECTED, Quantity, format_co2e, format_energy, format_quantity, parse_quantity, significant
+from fitprint.units import (
+    QUANTITY_EXPECTED,
+    Quantity,
+    format_alike,
+    format_co2e,
+    format_energy,
+    format_quantity,
+    format_used,
+    parse_quantity,
+)
 
 # check="epoch" looks inside an epoch so often that one interval costs at most this share of what is left.
 INTERVAL_SHARE = 0.01
@@ -262,17 +271,19 @@ class Watch:
         if share >= budget.warn_at and self._first_time("warning", budget):
             used = format_quantity(level.others + spent.of(quantity), quantity.unit)
             ahead = self._ahead_of(budget, spent)
-            self._say(f"{significant(100 * share)} % of {self._named(budget)} is used ({used}){ahead}.")
+            self._say(f"{format_used(share)} of {self._named(budget)} is used ({used}){ahead}.")
 
     def _ahead_of(self, budget: Budget, spent: Spent) -> str:
         """When the budget will be reached, as the second half of a sentence; empty where nothing is known."""
         forecast, quantity = self._look_ahead(), budget.quantity
-        per_j = spent.ahead(1.0, quantity)
+        per_j, level = spent.ahead(1.0, quantity), self._level(budget)
+        used = level.others + spent.of(quantity)
+        rest = forecast.rest() if forecast is not None and per_j > 0 else None
+        needs = rest.scaled(per_j, used) if rest is not None else None
+        if used >= level.limit:
+            return exceeded(needs, quantity.unit)
         if forecast is None or per_j <= 0:
             return ""
-        level = self._level(budget)
-        used, rest = level.others + spent.of(quantity), forecast.rest()
-        needs = rest.scaled(per_j, used) if rest is not None else None
         return at_this_pace(forecast, forecast.reached((level.limit - used) / per_j), needs, quantity.unit)
 
     def _decide(
@@ -329,7 +340,8 @@ class Watch:
     def _exceeded(self, budget: Budget, decision: Decision) -> None:
         if budget.on_exceed == "warn":
             if self._first_time("exceeded", budget):
-                self._say(f"on_exceed='warn', training goes on. {decision.sentence}")
+                said = decision.sentence.removeprefix("Stopped ")
+                self._say(f"on_exceed='warn', training goes on. {said[0].upper()}{said[1:]}")
             return
         if self.decision is None:
             self.decision = decision
@@ -403,5 +415,6 @@ def _sentence(
     amount = format_quantity(used, unit)
     if not expected:
         return f"Stopped {where}: {amount} of {named} are used ({boundary})."
-    ahead = f"{what} would cost about {format_quantity(expected, unit)} (up to {format_quantity(upper, unit)})"
+    about, up_to = format_alike((expected, upper), unit)
+    ahead = f"{what} would cost about {about} (up to {up_to})"
     return f"Stopped {where}: {amount} of {named} are used ({boundary}), and {ahead}."

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from fitprint.configurations import grouped, scored, telling_metric
-from fitprint.errors import FitprintError, refusal
+from fitprint.errors import ConfigError, FitprintError
 from fitprint.footprint import Footprint
 from fitprint.ledger.selection import Ledgers, recorded
 from fitprint.metrics import Mode, chosen_mode
@@ -210,9 +210,16 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
 def _metric(footprints: Sequence[Footprint]) -> str:
     found = telling_metric(footprints)
     if found is None:
-        there = ", ".join(sorted({name for run in footprints for epoch in run.epochs for name in epoch.metrics})) or "none"
-        hint = "Say which one, and its mode."
-        raise refusal("metric", expected=f"the name of a metric of the runs ({there})", came=None, hint=hint)
+        there = ", ".join(sorted({name for run in footprints for epoch in run.epochs for name in epoch.metrics}))
+        if not there:
+            raise FitprintError(
+                "nothing to compare by: no run recorded a metric. Record one in the runs to come: "
+                "tracker.annotate({'val_acc': 0.91}) inside an epoch, or let the framework log one under a callback."
+            )
+        raise ConfigError(
+            f"the names of the runs' metrics do not say which tells how good a model is ({there}). "
+            "Say which one, and whether more of it is better: metric='...' and mode='max' or 'min' (--metric and --mode)."
+        )
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from fitprint.metrics import Mode, mode_of, telling
 
 # What a run is repeated with: two runs that differ in these alone are one configuration.
 SEEDS = ("seed", "random_seed", "random_state")
+# A name that a study gave by counting says nothing of the configuration.
+COUNTED_NAME = re.compile(r"trial-\d+")
 
 
 def telling_metric(footprints: Iterable[Footprint]) -> str | None:
@@ -73,8 +76,13 @@ def grouped(runs: Sequence[tuple[Footprint, float]]) -> dict[str, list[tuple[Foo
 
 def _key(run: Footprint) -> str:
     """What repeats have in common; a run of which nothing is known is a configuration of its own."""
-    described = {"name": run.name, "tags": sorted(run.tags), "batch": run.batch_size, "hparams": flat(run.hparams)}
+    described = {"name": _own_name(run), "tags": sorted(run.tags), "batch": run.batch_size, "hparams": flat(run.hparams)}
     return json.dumps(described if any(described.values()) else run.run_id, sort_keys=True)
+
+
+def _own_name(run: Footprint) -> str | None:
+    """The name that a person gave; None for one that was counted."""
+    return None if run.name is None or COUNTED_NAME.fullmatch(run.name) else run.name
 
 
 def _varying(runs: Sequence[Footprint]) -> list[str]:
@@ -87,4 +95,5 @@ def _varying(runs: Sequence[Footprint]) -> list[str]:
 def _label(run: Footprint, varying: Iterable[str]) -> str:
     values = flat(run.hparams)
     told = [f"{name}={values[name]}" for name in varying if name in values]
-    return " ".join([*([run.name] if run.name else []), *told]) or " ".join(run.tags) or run.run_id
+    name = _own_name(run)
+    return " ".join([*([name] if name else []), *told]) or " ".join(run.tags) or run.name or run.run_id

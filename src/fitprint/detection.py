@@ -64,13 +64,14 @@ def detect(config: Config | None = None, around: Surroundings | None = None) -> 
     around = around or settings.surroundings()
     sensors: Sensors = probe(settings.parts, around, settings.attribute)
     factors: Factors = settings.factors(around, hidden_boards=sensors.hidden_boards, covered=sensors.covered)
-    rows = [{name: getattr(sensor, name) for name in SHOWN} for sensor in Meter(sensors.counters).sensors]
+    read = Meter(sensors.counters).sensors
+    rows = [{name: getattr(sensor, name) for name in SHOWN} for sensor in read]
     sensors.close()
     return Detection(
         tuple(rows),
         tuple({"source": a.source, "reason": a.reason, "remedy": a.remedy} for a in sensors.absent),
         tuple(f"NOT COUNTED: {name}" for name in sensors.uncounted) + sensors.notes,
-        tuple(row.to_dict() for row in factors.assumptions()),
+        tuple(row.to_dict() for row in factors.assumptions(sensors=read)),
     )
 
 

@@ -129,7 +129,7 @@ class Run:
             self._open_record()
         self._readings.mark(self._last.time_ns, Energy())
         if self._records.kind == "fit" and self._leads:
-            logger().info(defaults(self._records.factors))
+            logger().info(defaults(self._records.factors, self._meter.sensors))
             for note in self._records.notes:
                 if note.startswith(FIRST_LINE):
                     logger().warning(note)
@@ -162,21 +162,10 @@ class Run:
         with self._lock:
             if self._status != "running":
                 return self.footprint()
-            self._cutting = abandoned
-            self.end_epoch(complete=False)
-            self.work.first_step.leave()
-            if self._team is None:
-                self._cut()
-            self._weigh_again()
-            spent = self._records.spent(self._stretch())
-            self.watch.conclude(spent)
-            self._status = status or ("stopped" if self.watch.should_stop else "completed")
-            self._awaits_state = False
-            self._open_record()
-            self._emit("end", self._progress(series=True))
-            if self._pots is not None:
-                self._pots.settle({"g": spent.co2e_g, "J": spent.energy_j})
-        self._meter.close()
+            try:
+                self._conclude(status, abandoned=abandoned)
+            finally:  # whatever fails, no thread stays behind
+                self._meter.close()
         self._recorder.close()
         footprint = self.footprint()
         for note in self._grid.doubts() if self._grid and self._leads else ():
@@ -184,6 +173,23 @@ class Run:
         if self._leads:
             logger().info(headline(footprint))
         return footprint
+
+    def _conclude(self, status: str | None, *, abandoned: bool) -> None:
+        """Book, decide and write what is left."""
+        self._cutting = abandoned
+        self.end_epoch(complete=False)
+        self.work.first_step.leave()
+        if self._team is None:
+            self._cut()
+        self._weigh_again()
+        spent = self._records.spent(self._stretch())
+        self.watch.conclude(spent)
+        self._status = status or ("stopped" if self.watch.should_stop else "completed")
+        self._awaits_state = False
+        self._open_record()
+        self._emit("end", self._progress(series=True))
+        if self._pots is not None:
+            self._pots.settle({"g": spent.co2e_g, "J": spent.energy_j})
 
     # ---- with the other ranks of a job
 

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from fitprint.carbon.factors import Factors
 from fitprint.drift import Range
 from fitprint.forecast import Forecast, Reached
-from fitprint.units import format_co2e, format_quantity, significant
+from fitprint.sensors.counter import Sensor
+from fitprint.units import format_alike, format_co2e, significant
 
 
-def defaults(factors: Factors) -> str:
-    """The factors in use and how each was found, said once a run."""
+def defaults(factors: Factors, sensors: Sequence[Sensor] = ()) -> str:
+    """The factors in use and how each was found, said once a run.
+
+    Args:
+        factors: The run's.
+        sensors: What it reads: parts that are modelled at the wall need no node factor.
+    """
     place, intensity = factors.place, factors.intensity
     year = f" ({intensity.year})" if intensity.year else ""
     figure = f"{significant(intensity.g_per_kwh)} g CO2e/kWh{year}, {intensity.source}"
     if factors.source is not None:
         figure = f"intensity over time by {getattr(factors.source, 'source', 'the given source')}, else {figure}"
-    pue, node = factors.pue, factors.node_factor
+    pue, node = factors.pue, factors.foreseen_node_factor(sensors)
+    mixed = ", 1 for modelled parts" if node.value != 1 and node.basis != factors.node_factor.basis else ""
     return (
         f"region {place.name}, {place.found_by}; {figure}; "
-        f"PUE {pue.value:g} ({pue.source}), node factor {node.value:g} ({node.source})"
+        f"PUE {pue.value:g} ({pue.source}), node factor {node.value:g} ({node.source}){mixed}"
     )
 
 
@@ -37,19 +45,32 @@ def at_this_pace(forecast: Forecast, reached: Reached, needs: Range | None, unit
         return f"; at this pace the run ends within it, at {_amount(needs, unit)}" if needs is not None else ""
     where = f"; at this pace the budget is reached in {forecast.unit} {reached.epoch}"
     if needs is None or forecast.end is None:
-        return f"{where} ({_epochs(reached)})"
-    return f"{where} of {math.ceil(forecast.end)} ({_epochs(reached)}); the run would need {_amount(needs, unit)}"
+        return f"{where}{_epochs(reached)}"
+    return f"{where} of {math.ceil(forecast.end)}{_epochs(reached)}; the run would need {_amount(needs, unit)}"
+
+
+def exceeded(needs: Range | None, unit: str) -> str:
+    """What is said in place of a forecast of a budget that is used up.
+
+    Args:
+        needs: The whole run, where its length is known.
+        unit: ``g`` or ``J``.
+    """
+    return "; it is exceeded" if needs is None else f"; it is exceeded, and the run would need {_amount(needs, unit)}"
 
 
 def _epochs(reached: Reached) -> str:
+    """The interval in brackets; empty where it is one epoch."""
     low = reached.epoch if reached.low is None else reached.low
-    return f"{low} or later" if reached.high is None else f"{low} to {reached.high}"
+    if reached.high is None:
+        return f" ({low} or later)"
+    return "" if low == reached.high else f" ({low} to {reached.high})"
 
 
 def _amount(range_: Range | None, unit: str) -> str:
     if range_ is None:
         return "unknown"
-    mean, low, high = (format_quantity(value, unit) for value in (range_.mean, range_.low, range_.high))
+    mean, low, high = format_alike((range_.mean, range_.low, range_.high), unit)
     return f"{mean} ({low} to {high})"
 
 

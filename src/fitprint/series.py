@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from multiprocessing.context import get_spawning_popen
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -233,9 +233,15 @@ class Series:
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry options and records, not the open run; for a process that is started, an id to find it by."""
-        own_id = new_run_id(SystemClock()) if get_spawning_popen() is not None else None
+        own_id = new_run_id(SystemClock()) if _starting_a_process() else None
         self._sent += [own_id] if own_id else []
         return {**self.__dict__, "open": None, "_sent": [], "_own_id": own_id}
+
+
+def _starting_a_process() -> bool:
+    """Whether this is pickled for a process that is being started; who starts one has the module."""
+    context = sys.modules.get("multiprocessing.context")
+    return context is not None and context.get_spawning_popen() is not None
 
 
 def _only_warning(config: Config) -> Config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,14 +81,20 @@ def kwh(energy_j: float) -> float:
     return energy_j / J_PER_KWH
 
 
+_GRAM_SCALES = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
+_JOULE_SCALES = ((J_PER_KWH, "kWh"), (J_PER_WH, "Wh"), (1.0, "J"))
+# Less than this share of a limit is said to be less.
+SMALLEST_SHARE = 1e-4
+
+
 def format_co2e(grams: float | None) -> str:
     """Three significant digits with a unit: ``"3.1 g"``, ``"1.24 kg"``; ``"unknown"`` for None."""
-    return _scaled(grams, [(1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg")])
+    return _scaled(grams, _GRAM_SCALES)
 
 
 def format_energy(energy_j: float | None) -> str:
     """Three significant digits with a unit: ``"27.1 Wh"``, ``"1.5 kWh"``; ``"unknown"`` for None."""
-    return _scaled(energy_j, [(J_PER_KWH, "kWh"), (J_PER_WH, "Wh"), (1.0, "J")])
+    return _scaled(energy_j, _JOULE_SCALES)
 
 
 def format_flops(operations: float) -> str:
@@ -98,6 +105,12 @@ def format_flops(operations: float) -> str:
 def format_quantity(value: float, unit: str) -> str:
     """Format grams (``unit == "g"``) or joules (``unit == "J"``)."""
     return format_co2e(value) if unit == "g" else format_energy(value)
+
+
+def format_alike(values: Sequence[float], unit: str) -> list[str]:
+    """Format grams or joules that are read beside each other, all in the unit that suits the first."""
+    factor, name = _scale(values[0], _GRAM_SCALES if unit == "g" else _JOULE_SCALES)
+    return [f"{significant(value / factor)} {name}" for value in values]
 
 
 def format_duration(seconds: float) -> str:
@@ -117,6 +130,11 @@ def format_share(share: float | None) -> str:
     return "over 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
 
 
+def format_used(share: float) -> str:
+    """A fraction of a limit as percent with three significant digits: ``"48.2 %"``, ``"308 %"``, ``"< 0.01 %"``."""
+    return "< 0.01 %" if 0 < share < SMALLEST_SHARE else f"{significant(100 * share)} %"
+
+
 def significant(value: float, digits: int = 3) -> str:
     """A plain decimal with so many significant digits, never in scientific notation."""
     if value == 0 or not math.isfinite(value):
@@ -126,8 +144,12 @@ def significant(value: float, digits: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _scaled(value: float | None, scales: list[tuple[float, str]]) -> str:
+def _scale(value: float, scales: Sequence[tuple[float, str]]) -> tuple[float, str]:
+    return next((pair for pair in scales if abs(value) >= ROUNDS_UP * pair[0]), scales[-1])
+
+
+def _scaled(value: float | None, scales: Sequence[tuple[float, str]]) -> str:
     if value is None:
         return "unknown"
-    factor, unit = next((pair for pair in scales if abs(value) >= ROUNDS_UP * pair[0]), scales[-1])
+    factor, unit = _scale(value, scales)
     return f"{significant(value / factor)} {unit}"

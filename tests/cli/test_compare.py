@@ -101,3 +101,36 @@ def test_without_matplotlib_it_names_the_extra(sweep, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["compare", "--figure", "x.png"]) == 1
     assert "pip install 'fitprint[report]'" in capsys.readouterr().err
+
+
+HOSTILE = "nice\x1b[31m\x1b]0;owned\x07\r\n\u202egpj.exe\x9b2J\t[red]" + "x" * 200
+
+
+@pytest.fixture
+def hostile():
+    """Two recorded runs whose names, project, hyperparameters and metric hold what commands a terminal."""
+    for name, lr in ((HOSTILE, HOSTILE), ("plain", "0.1")):
+        clock = FakeClock()
+        config = Config(intensity=100.0, pue=1.0, node_factor=1.0, name=name, project=HOSTILE)
+        gpu = ScriptedCounter(clock, watts=100.0)
+        with Tracker(counters=[gpu], around=Surroundings(clock=clock, environ={}), config=config) as tracker:
+            tracker.describe(hparams={HOSTILE: lr})
+            for _ in tracker.epochs(range(1)):
+                clock.advance(1800.0)
+                tracker.annotate({f"val_acc {HOSTILE}": 0.9})
+
+
+@pytest.mark.parametrize("command", [["runs"], ["runs", "--project", HOSTILE], ["compare"], ["report", "--project", HOSTILE]])
+def test_nothing_that_commands_a_terminal_is_printed(hostile, command, capsys):
+    assert main(command) == 0
+    shown = "".join(capsys.readouterr())
+    assert not [c for c in shown if not c.isprintable() and c != "\n"]
+    assert r"nice\x1b[31m" in shown
+
+
+def test_a_long_name_is_cut_in_the_list_of_runs(hostile, capsys):
+    assert main(["runs"]) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 3
+    assert "x" * 40 not in out
+    assert "…" in out

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fitprint.budget import Budget, Spent, Watch
+from fitprint.drift import Range
 from fitprint.errors import ConfigError
-from fitprint.forecast import Position, look_ahead
+from fitprint.forecast import Position, Reached, look_ahead
 from fitprint.pace import Pace, Schedule
+from fitprint.sentences import at_this_pace
 
 
 def spent(energy_j, g_per_j=1e-3):
@@ -214,3 +216,34 @@ def test_a_run_that_will_fit_is_told_so():
     said = []
     Watch(Budget.several(["1200 J"]), said.append, lambda: forecast).before(spent(1000), pace_of(10), epochs_done=10, power_w=0)
     assert "; at this pace the run ends within it, at 1,100 J (" in said[0]
+
+
+def test_a_budget_that_only_warns_says_where_it_is_used_up_and_of_no_stop():
+    said = []
+    Watch((Budget("100 J", on_exceed="warn", warn_at=1.0),), said.append).before(spent(90), pace_of(30), epochs_done=1, power_w=0)
+    (sentence,) = said
+    assert sentence.startswith("on_exceed='warn', training goes on. Before epoch 1: 90 J of the budget of 100 J are used")
+    assert "topped" not in sentence
+
+
+def test_the_warning_of_a_budget_that_is_used_up_says_so_and_foretells_nothing():
+    forecast = look_ahead(pace_of(*[100] * 10), Schedule(epochs=11), Position(10))
+    said = []
+    w = Watch((Budget("500 J", on_exceed="warn"),), said.append, lambda: forecast)
+    w.before(spent(1540), pace_of(10), epochs_done=10, power_w=0)
+    assert said[0].startswith("308 % of the budget of 500 J is used (1,540 J); it is exceeded, and the run would need 1,640 J (")
+    said.clear()
+    Watch((Budget("500 J"),), said.append).before(spent(500), pace_of(10), epochs_done=10, power_w=0)
+    assert said[0] == "100 % of the budget of 500 J is used (500 J); it is exceeded."
+
+
+def test_a_forecast_whose_interval_is_one_epoch_has_no_brackets():
+    forecast = look_ahead(pace_of(*[100] * 20), Schedule(epochs=22), Position(20))
+    assert at_this_pace(forecast, Reached(21, 21, 21), None, "J").endswith("reached in epoch 21")
+    assert at_this_pace(forecast, Reached(21, 20, 21), None, "J").endswith("reached in epoch 21 (20 to 21)")
+
+
+def test_what_a_run_would_need_and_its_interval_have_one_unit():
+    forecast = look_ahead(pace_of(100), Schedule(epochs=50), Position(1))
+    said = at_this_pace(forecast, Reached(None, None, None), Range(3074, 1737, 5472), "J")
+    assert said == "; at this pace the run ends within it, at 3,074 J (1,737 J to 5,472 J)"

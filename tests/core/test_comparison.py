@@ -225,3 +225,21 @@ def test_pooled_scatter_weighs_groups_by_their_repeats():
     spread = scatter([[1.0, 3.0], [10.0, 10.0, 10.0], [5.0]])
     assert (spread.sd, spread.freedom) == (pytest.approx(math.sqrt(2.0 / 3)), 3)
     assert scatter([[1.0], [2.0]]) is None
+
+
+def test_trials_that_a_study_named_by_counting_are_repeats_where_their_parameters_are_the_same():
+    told = [{"width": 8}, {"width": 8}, {"width": 16}]
+    runs = [run(f"r{i}", 0.9, 1.0, name=f"trial-{i}", hparams=hparams) for i, hparams in enumerate(told)]
+    assert {row.label: row.n for row in fitprint.compare(runs).configurations} == {"width=8": 2, "width=16": 1}
+
+
+def test_trials_of_which_nothing_but_a_number_is_known_stay_apart():
+    runs = [run(f"r{i}", 0.9, 1.0, name=f"trial-{i}") for i in range(2)]
+    assert {row.label: row.n for row in fitprint.compare(runs).configurations} == {"trial-0": 1, "trial-1": 1}
+
+
+def test_where_no_run_recorded_a_metric_it_is_said_how_to():
+    bare = Footprint(run_id="a", status="completed", co2e_g=1.0)
+    with pytest.raises(FitprintError, match=r"no run recorded a metric.*tracker.annotate") as caught:
+        fitprint.compare([bare])
+    assert "None" not in str(caught.value)

@@ -248,6 +248,19 @@ def test_the_effective_factor_weighs_each_part_by_its_joules():
     assert "1 for parts modelled from figures of whole servers" in row.basis
 
 
+def test_the_factor_told_before_the_first_joule_is_the_one_that_is_used():
+    assert wall().foreseen([GPU]).value == 1.3
+    alone = wall().foreseen([VM_CPU, BMC])
+    assert (alone.value, alone.low, alone.high) == wall().ratio(energy((VM_CPU, 1_000)))
+    mixed = wall().foreseen([GPU, VM_CPU])
+    assert mixed.value == 1.3
+    assert mixed.basis.endswith("where sensors read below the wall, 1 for parts modelled from figures of whole servers")
+
+
+def test_a_node_factor_of_ones_own_is_told_as_given():
+    assert wall(factor=1.4).foreseen([VM_CPU]).value == wall(factor=1.4).ratio(energy((VM_CPU, 1_000))).value == 1.4
+
+
 def test_what_is_shown_beside_the_run_weighs_nothing():
     gross = sensor("cpu:package-9", role="gross")
     assert wall().ratio(energy((GPU, 750), (VM_CPU, 250), (gross, 9_000))).value == pytest.approx(1.225)

@@ -134,6 +134,16 @@ def test_a_resumed_run_began_when_it_first_began_and_ends_as_it_ends_now():
     assert (whole.started_at, whole.status, whole.coverage) == (NOON, "completed", 0.8)
 
 
+def test_the_text_of_a_resumed_run_names_each_factor_once_by_its_mean():
+    def row(value):
+        return {"name": "node_factor", "value": value, "source": "wall meters", "basis": "", "year": 2025, "unit": "1"}
+
+    before = run(energy_j=100.0, node_factor=1.0, assumptions=(row(1.0),))
+    whole = continued(before, run(energy_j=300.0, node_factor=1.2, assumptions=(row(1.2),)))
+    (line,) = (line for line in str(whole).splitlines() if line.startswith("  factors"))
+    assert line == "  factors    node factor 1.15 (wall meters)"
+
+
 def test_resuming_what_measured_nothing_leaves_the_unknown_unknown():
     whole = continued(run(energy_j=None, co2e_g=None), run(energy_j=5.0, co2e_g=None))
     assert (whole.energy_j, whole.co2e_g) == (5.0, None)
@@ -186,3 +196,14 @@ def test_the_page_stands_alone_and_shows_every_epoch_with_its_metrics():
     assert not any(word in page for word in ("http:", "https:", "<script", "<link"))
     assert page.count("src=") == page.count('src="data:')
     assert all(text in page for text in ("Footprint of resnet", "200 g to 310 g", "1 (cut short)", ">loss</th>"))
+
+
+def test_a_projects_budget_is_named_as_the_pot_of_all_its_runs():
+    row = {"limit": 500.0, "unit": "g", "scope": "project", "used": 0.482}
+    text = str(run(project="digits", budget=(row,)))
+    assert "48.2 % of the project's pot of 500 g used, by all runs of 'digits'" in text
+
+
+def test_a_tiny_share_of_a_budget_is_not_told_to_ten_places():
+    text = str(run(budget=({"limit": 500.0, "unit": "g", "scope": "run", "used": 9e-7},)))
+    assert "< 0.01 % of 500 g used" in text

@@ -110,7 +110,7 @@ def test_eight_trials_side_by_side_sum_to_the_machine_and_each_follows_its_cpu_t
     assert all(joules >= 0 for row in records for joules in row["epochs"])
     ledger = Ledger(machine / "fitprint.db")
     total = union(ledger.footprint(row["run_id"]) for row in ledger.runs())
-    assert total.energy_j == pytest.approx(truth_j, rel=0.02)
+    assert total.energy_j == pytest.approx(truth_j, rel=0.05)
     assert list((machine / "dev" / "shm").glob("*/*")) == [], "the last has cleared the places"
 
 

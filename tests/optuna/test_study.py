@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+import fitprint
 import optuna
 from fitprint import Budget, Config, Ledger, Tracker
 from fitprint.errors import ConfigError
+from fitprint.project import project_total
 from fitprint.sensors.probe import Surroundings
 from fitprint.sweep import Sweep
 from fitprint.testing import ScriptedCounter
@@ -80,6 +82,49 @@ def test_each_trial_keeps_its_grams_its_energy_and_its_run(carbon, objective):
     rows = Ledger("fitprint.db").runs()
     assert [row["run_id"] for row in rows] == [t.user_attrs["run_id"] for t in study.trials]
     assert [(row["project"], row["name"]) for row in rows] == [("digits", f"trial-{i}") for i in range(3)]
+
+
+def test_what_an_objective_returns_is_a_metric_of_its_run(carbon, objective):
+    study, callback = optuna.create_study(), carbon(ledger="fitprint.db")
+    study.optimize(objective(callback), n_trials=1, callbacks=[callback])
+    footprint = Ledger("fitprint.db").footprint(study.trials[0].user_attrs["run_id"])
+    assert [epoch.metrics for epoch in footprint.epochs] == [{}, {}, {"objective": study.trials[0].value}]
+    assert footprint.status == "completed"
+
+
+def test_several_objectives_have_the_names_of_the_study_or_are_counted(carbon, objective):
+    for name, expected in (("counted", ["objective_0", "objective_1"]), ("named", ["error", "grams"])):
+        study, callback = optuna.create_study(directions=["minimize"] * 2), carbon(ledger=f"{name}.db")
+        if name == "named":
+            study.set_metric_names(expected)
+        study.optimize(objective(callback, co2e=True), n_trials=1, callbacks=[callback])
+        last = Ledger(f"{name}.db").footprints()[0].epochs[-1]
+        assert last.metrics == pytest.approx(dict(zip(expected, study.trials[0].values, strict=True)))
+
+
+def test_what_the_objective_recorded_itself_stays(carbon, clock):
+    study, callback = optuna.create_study(), carbon(ledger="fitprint.db")
+
+    def annotated(trial):
+        with callback.trial(trial) as tracker:
+            for _ in tracker.epochs(range(1)):
+                clock.advance(1.0)
+                tracker.annotate({"objective": 0.5})
+        return 0.25
+
+    study.optimize(annotated, n_trials=1, callbacks=[callback])
+    assert Ledger("fitprint.db").footprints()[0].epochs[-1].metrics == {"objective": 0.5}
+
+
+def test_a_ledger_that_is_gone_ends_no_study(carbon, objective, caplog):
+    study, callback = optuna.create_study(), carbon(ledger="fitprint.db")
+
+    def and_spoil(study, trial):
+        Path("fitprint.db").write_bytes(b"no database" * 1000)
+
+    study.optimize(objective(callback), n_trials=1, callbacks=[and_spoil, callback])
+    assert len(study.trials) == 1
+    assert "could not be recorded" in caplog.text
 
 
 def test_the_parameters_of_a_trial_are_the_hyperparameters_of_its_run(carbon, objective):
@@ -306,6 +351,13 @@ def test_what_the_page_says_about_optuna_runs():
     assert len(names["front"]) >= 1
     runs = Ledger("fitprint.db").runs()
     assert [run["project"] for run in runs] == ["digits"] * (20 + 6)
+    comparison = fitprint.compare(project="digits")
+    assert comparison.metric == "val_accuracy"
+    assert not comparison.left_out
+    repeated = {row.label: row.n for row in comparison.configurations if row.label.startswith("width=")}
+    assert sum(repeated.values()) == 6
+    assert len(repeated) <= 3
+    assert "lr" in [row.name for row in project_total("digits").sensitivity]
 
 
 def test_options_that_are_no_config_are_refused():

@@ -5,7 +5,7 @@ The interval has the relative half-widths of the four in quadrature, each side a
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from fitprint.assumption import Assumption
@@ -15,6 +15,7 @@ from fitprint.carbon.intensity import Intensity, IntensitySource
 from fitprint.carbon.place import Place
 from fitprint.carbon.wall import Wall
 from fitprint.energy import Energy
+from fitprint.sensors.counter import Sensor
 from fitprint.units import kwh
 
 AT_SENSORS = Figure(1.0, 1.0, 1.0)
@@ -80,15 +81,20 @@ class Factors:
         """The same without the node factor: what tools report that stop at the sensors."""
         return self._grams(energy, AT_SENSORS)
 
-    def assumptions(self, energy: Energy | None = None) -> tuple[Assumption, ...]:
+    def foreseen_node_factor(self, sensors: Iterable[Sensor]) -> Assumption:
+        """The node factor that a run with these sensors will have, as far as it is known before it."""
+        return self._wall.foreseen(sensors)
+
+    def assumptions(self, energy: Energy | None = None, *, sensors: Iterable[Sensor] = ()) -> tuple[Assumption, ...]:
         """What grams rest on beside the energy.
 
         Args:
             energy: The run's, whose effective node factor is told; without it the factor that would be used.
+            sensors: What would be read, where there is no energy yet.
         """
         place = self.place
         region = Assumption("region", place.code, None, None, "", place.name, None, place.found_by)
-        node_factor = self.node_factor if energy is None else self._wall.row(energy)
+        node_factor = self._wall.foreseen(sensors) if energy is None else self._wall.row(energy)
         return region, self.intensity.assumption(), self.pue, node_factor, *(self._over_time() if energy is None else ())
 
     def _over_time(self) -> tuple[Assumption, ...]:

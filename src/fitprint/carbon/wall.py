@@ -7,7 +7,7 @@ both where it feeds nothing but what is counted.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from fitprint.assumption import Assumption
@@ -21,6 +21,7 @@ PSYS = "node:psys"
 FED = ("cpu", "dram")
 # A ratio of sensors that were seen for less of the time says little about the rest of it.
 LEAST_OBSERVED = 0.5
+AT_WALL = "1 for parts modelled from figures of whole servers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,19 @@ class Wall:
         if meters and not objection:
             basis = "energy of the whole machine over that of its counted parts, in this run"
             return replace(used, source=f"measured: {meters}", year=None, basis=basis)
-        inside = "; 1 for parts modelled from figures of whole servers" if sums.at_wall_j else ""
+        inside = f"; {AT_WALL}" if sums.at_wall_j else ""
         shown = f"; {meters} is only shown beside it: {objection}" if meters else ""
         return replace(used, basis=f"{row.basis}{inside}{shown}")
+
+    def foreseen(self, sensors: Iterable[Sensor]) -> Assumption:
+        """The factor that a run with these sensors will have, as far as it is known before the first joule."""
+        row = self.factor
+        counted = [sensor.at_wall for sensor in sensors if sensor.role not in ("gross", "node")]
+        if figure(row).exact or not any(counted):
+            return row
+        if all(counted):
+            return replace(row, value=1.0, low=1.0, high=1.0, basis=f"{row.basis}; {AT_WALL}")
+        return replace(row, basis=f"{row.basis}; where sensors read below the wall, {AT_WALL}")
 
     def _objection(self, sums: _Sums, duration_ns: int) -> str:
         """Why the sensors of the whole machine cannot tell the factor; empty where they can."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fitprint.commands.printing import print_table
+from fitprint.commands.printing import LONGEST, print_table, printable, shortened
 from fitprint.comparison import Comparison, Configuration, compare
 from fitprint.report.figure import save_figure
 from fitprint.units import format_co2e, format_energy, significant
@@ -20,6 +20,8 @@ WIDE = 10.0
 FRONT_COLOUR, OTHER_COLOUR = "#0072B2", "#D55E00"
 # More labels than these would hide each other: then only the front has any.
 MOST_LABELS = 15
+# A label is a name and the hyperparameters that tell it from others.
+LONGEST_LABEL = 3 * LONGEST
 
 
 def add(commands: Any) -> None:
@@ -51,16 +53,16 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _print(comparison: Comparison) -> None:
-    head = ("", "configuration", "runs", comparison.metric, "SD", "CO2e a run", "SD", "interval", "energy a run", "")
+    head = ("", "configuration", "runs", shortened(comparison.metric), "SD", "CO2e a run", "SD", "interval", "energy a run", "")
     print_table(head, [_cells(row) for row in comparison.configurations])
     print("\n* on the Pareto front: none is as good with less CO2e; = no more than chance away from the best")
-    print(comparison.verdict)
+    print(printable(comparison.verdict))
     if comparison.bargain:
-        print(comparison.bargain)
+        print(printable(comparison.bargain))
     for note in comparison.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(printable(f"note: {note}"), file=sys.stderr)
     for run_id, reason in comparison.left_out.items():
-        print(f"left out: {run_id} {reason}", file=sys.stderr)
+        print(printable(f"left out: {run_id} {reason}"), file=sys.stderr)
 
 
 def _cells(row: Configuration) -> list[str]:
@@ -68,7 +70,7 @@ def _cells(row: Configuration) -> list[str]:
     spread = "" if row.score_sd is None else significant(row.score_sd, 2)
     grams_spread = "" if row.co2e_sd_g is None else format_co2e(row.co2e_sd_g)
     figures = [significant(row.score, 4), spread, format_co2e(row.co2e_g), grams_spread, interval, format_energy(row.energy_j)]
-    return ["*" if row.on_front else "", row.label, str(row.n), *figures, "=" if row.among_best else ""]
+    return ["*" if row.on_front else "", shortened(row.label, LONGEST_LABEL), str(row.n), *figures, "=" if row.among_best else ""]
 
 
 def _paint(axes: Any, comparison: Comparison) -> None:

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from fitprint.commands import pots
-from fitprint.commands.printing import print_table
+from fitprint.commands.printing import print_table, shortened
 from fitprint.ledger.store import Ledger
 from fitprint.project import ProjectTotal, project_total
 from fitprint.units import format_co2e, format_duration, format_energy
@@ -52,8 +52,8 @@ def _total(total: ProjectTotal) -> str:
 def _run_cells(row: dict[str, Any]) -> list[str]:
     return [
         row["run_id"],
-        row["project"] or "",
-        row["name"] or "",
+        shortened(row["project"] or ""),
+        shortened(row["name"] or ""),
         row["status"] or "",
         (row["started_at"] or "")[:19].replace("T", " "),
         format_duration(row["duration_s"] or 0.0),

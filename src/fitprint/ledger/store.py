@@ -291,6 +291,31 @@ class Ledger:
             record = united(record, other) if other is not None else record
         return record
 
+    def annotate(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Add metrics to the last epoch of a run that has ended; those that the run recorded itself stay.
+
+        Nothing is done where there is no such run, or where it has no epoch.
+
+        Args:
+            run_id: The run.
+            metrics: What became known after its end, for example ``{"test_acc": 0.91}``.
+
+        Raises:
+            sqlite3.Error: If the file cannot be written.
+            LedgerError: If a server fails.
+        """
+        if self.place.path is not None and not self.place.path.is_file():
+            return
+        with closing(Store(self.place)) as store:
+            found = store.footprint(run_id)
+            if found is None or not found.epochs:
+                return
+            own = {name for epoch in found.epochs for name in epoch.metrics}
+            told = {name: value for name, value in metrics.items() if name not in own and math.isfinite(value)}
+            position = max(place for block, place, _ in store.epochs(run_id) if not block)
+            merged = {**found.epochs[-1].to_dict()["metrics"], **told}
+            store.apply([{"event": "metrics", "run_id": run_id, "position": position, "metrics": merged}])
+
     def _with_status(self, row: dict[str, Any], now: float) -> dict[str, Any]:
         """The public columns of a row; a run without an end whose process is gone is lost."""
         process = Process(row["boot_id"] or "", row["pid"] or 0, row["pid_started"] or "")

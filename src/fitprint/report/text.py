@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fitprint.carbon.equivalences import equivalent
 from fitprint.gains import last_stretch
-from fitprint.units import format_co2e, format_duration, format_energy, format_flops, format_quantity, format_share, significant
+from fitprint.units import (
+    format_co2e,
+    format_duration,
+    format_energy,
+    format_flops,
+    format_quantity,
+    format_share,
+    format_used,
+    significant,
+)
 
 if TYPE_CHECKING:
     from fitprint.footprint import Footprint
@@ -50,8 +59,8 @@ def details(footprint: Footprint) -> list[tuple[str, str]]:
         ("model", _model(footprint)),
         ("beside it", _beside(footprint)),
         ("place", _place(footprint.assumptions)),
-        ("factors", _factors(footprint.assumptions)),
-        *(("budget", _budget(row)) for row in footprint.budget),
+        ("factors", _factors(footprint)),
+        *(("budget", _budget(row, footprint.project)) for row in footprint.budget),
         ("last part", str(last_stretch(footprint) or "")),
         ("stopped", str((footprint.stop_reason or {}).get("sentence", ""))),
         ("forked", _forked(footprint)),
@@ -178,13 +187,25 @@ def _place(assumptions: Iterable[Mapping[str, Any]]) -> str:
     return f"{region['source']} ({region['value']}), {region['basis']}; {figure}"
 
 
-def _factors(assumptions: Iterable[Mapping[str, Any]]) -> str:
+def _factors(footprint: Footprint) -> str:
+    """Each factor once; of a resumed run whose segments differ, the mean by energy and the sources of all."""
     labels = {"pue": "PUE", "node_factor": "node factor"}
-    rows = [row for row in assumptions if row["name"] in labels]
-    return ", ".join(f"{labels[row['name']]} {row['value']:g} ({row['source']})" for row in rows)
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in footprint.assumptions:
+        if row["name"] in labels:
+            found.setdefault(row["name"], []).append(row)
+    return ", ".join(_factor(labels[name], rows, getattr(footprint, name)) for name, rows in found.items())
 
 
-def _budget(row: Mapping[str, Any]) -> str:
+def _factor(label: str, rows: Sequence[Mapping[str, Any]], mean: float | None) -> str:
+    value = float(rows[0]["value"]) if mean is None or len({row["value"] for row in rows}) == 1 else mean
+    return f"{label} {significant(value)} ({', '.join(dict.fromkeys(str(row['source']) for row in rows))})"
+
+
+def _budget(row: Mapping[str, Any], project: str | None) -> str:
     used = row.get("used")
-    share = "unknown" if used is None else f"{significant(100 * used)} %"
-    return f"{share} of {format_quantity(float(row['limit']), str(row['unit']))} used"
+    share = "unknown" if used is None else format_used(used)
+    limit = format_quantity(float(row["limit"]), str(row["unit"]))
+    if row.get("scope") == "project":
+        return f"{share} of the project's pot of {limit} used, by all runs of {project!r}"
+    return f"{share} of {limit} used"
