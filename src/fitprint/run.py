@@ -159,13 +159,13 @@ class Run:
         """
         if not abandoned:
             self._recorder.wait_for_errand(WAITS_FOR_FIGURES_S)
-        with self._lock:
-            if self._status != "running":
-                return self.footprint()
-            try:
+        try:
+            with self._lock:
+                if self._status != "running":
+                    return self.footprint()
                 self._conclude(status, abandoned=abandoned)
-            finally:  # whatever fails, no thread stays behind
-                self._meter.close()
+        finally:  # whatever fails, no thread stays behind
+            self._meter.close()
         self._recorder.close()
         footprint = self.footprint()
         for note in self._grid.doubts() if self._grid and self._leads else ():

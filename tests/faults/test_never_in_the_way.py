@@ -162,8 +162,10 @@ def test_the_working_folder_may_change_during_a_run(tmp_path):
 
 
 def test_a_tracker_that_nobody_holds_any_more_ends_and_so_do_its_threads():
+    before = set(threading.enumerate())
+
     def threads():
-        return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("fitprint"))
+        return [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("fitprint")]
 
     def fail():
         tracker = Tracker(region="FR").start()
