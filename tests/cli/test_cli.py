@@ -22,13 +22,18 @@ def test_runs_prints_json_with_the_documented_keys(capsys):
     assert (rows[0]["run_id"], rows[0]["epochs"]) == (tracker.footprint.run_id, 2)
 
 
-def test_runs_prints_a_table_in_which_nothing_is_cut_off(capsys):
-    with Tracker(region="FR", project="a-project-with-a-long-name", name="[bold]hostile[/bold]" * 4) as tracker:
+def test_runs_prints_a_table_in_which_only_names_without_measure_are_cut_off(capsys):
+    with Tracker(region="FR", project="a-project-with-a-long-name", name="[bold]hostile[/bold]") as tracker:
         list(tracker.epochs(range(2)))
+    with Tracker(region="FR", name="long" * 100):
+        pass
     assert main(["runs"]) == 0
     out = capsys.readouterr().out
     assert tracker.footprint.run_id in out
-    assert "[bold]hostile[/bold]" * 4 in out
+    assert "a-project-with-a-long-name" in out
+    assert "[bold]hostile[/bold]" in out
+    assert "long" * 9 in out
+    assert "long" * 11 not in out
 
 
 def test_no_runs_is_a_message_and_no_failure(capsys):
