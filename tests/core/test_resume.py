@@ -488,11 +488,19 @@ def test_a_fork_of_a_fork_inherits_what_both_had_spent(train, checkpoint, tracke
     assert (f.inherited["energy_j"], f.inherited["epochs"]) == (300.0, 3)
 
 
+def wait_for_claim():
+    """The thread that writes claims a run when it comes round to it."""
+    until = time.monotonic() + 10.0
+    while not list(Path("fitprint.d").glob("*/*.claim")) and time.monotonic() < until:
+        time.sleep(0.01)
+
+
 def test_a_checkpoint_of_a_live_run_is_forked(train, tracker, clock):
     with tracker() as first:
         for index in first.epochs(range(2)):
             clock.advance(1.0)
             if index == 1:
+                wait_for_claim()
                 f = train(1, state=json.loads(json.dumps(first.state())))
     assert f.forked_from == first.footprint.run_id != f.run_id
 
