@@ -309,7 +309,7 @@ def test_eight_trials_at_once_with_random_kills_never_overdraw_the_pot(ledger, t
     used, codes, victims = run_trials(ledger, tmp_path, 8, 3, limit="20 kJ", seconds=60)
     charges, limit = pot_of(ledger)
     for name, joules in used.items():
-        # Of its first epoch a run knows nothing yet: killed in it, before it is in the journal, it leaves what it had reserved by then.
+        # Of its first epoch a run knows nothing yet: killed in it, it leaves what it had reserved by then.
         told = joules if name not in victims or joules > EPOCH_J else 0.0
         assert sum(charges.get(name, (0.0, 0.0))) >= told - 1e-6
     # A killed run's last epoch was in its log before it was in its journal.
