@@ -117,6 +117,7 @@ def test_a_budget_that_the_first_epoch_exceeds_is_caught_inside_it(gpu, only_gpu
     gpu.set_watts(WATTS)
     callback = CarbonCallback(budget="0.5 Wh", config=only_gpu)
     trainer_with(callback, epochs=3, batches=60).fit(Paced(lambda epoch: 10.0, batches=60))
-    # The closing validation has not been seen yet: up to one training batch is kept for each of its batches.
-    assert 0.8 * 1800 <= callback.footprint.energy_j <= 1800
+    # The closing validation has not been seen yet: up to one training batch is kept for each of its batches, and on
+    # a busy machine batches are long.
+    assert 0.7 * 1800 <= callback.footprint.energy_j <= 1800
     assert [epoch.complete for epoch in callback.footprint.epochs] == [False]
