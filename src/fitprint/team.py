@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fitprint.account import Account
+from fitprint.carbon.over_time import Mean
 from fitprint.energy import Energy
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
 from fitprint.job import Job
 from fitprint.ledger.claim import Claim
+from fitprint.records import Records
+from fitprint.resume import Identity
+from fitprint.sensors.counter import Sensor
 from fitprint.telling import MICRO, Facts
 from fitprint.timeline import Timeline
-from fitprint.together import Together, together
+from fitprint.together import Together, together, told_of
 
 
 class Team:
@@ -63,11 +67,39 @@ class Team:
         if inside:
             self.epoch, self.block = self.epoch + energy, self.block + energy
 
-    def is_news(self, *what: object) -> bool:
-        """Whether something is not what it was the last time."""
-        news = len(what) != len(self._known) or any(a is not b for a, b in zip(what, self._known, strict=True))
-        self._known = what
-        return news
+    def announce(self, identity: Identity | Follower, records: Records, sensors: tuple[Sensor, ...]) -> None:
+        """Say what is said once, and again where it is new."""
+        what = (identity.run_id, sensors, identity.before)
+        known, self._known = self._known, what
+        if known and all(a is b for a, b in zip(what, known, strict=True)):
+            return
+        first, before, factors = self.job.leads_host, identity.before if self.job.leads else None, records.factors
+        facts = Facts(
+            run_id=identity.run_id,
+            sensors=sensors,
+            region=factors.place.code,
+            started_at=records.started_at,
+            pue=float(factors.pue.value or 1),
+            assumptions=tuple(row.to_dict() for row in factors.assumptions()) if first else (),
+            notes=records.notes if first else (),
+            before=before.to_dict() if before is not None else None,
+            forked_from=identity.forked_from,
+            inherited=identity.inherited,
+        )
+        self.job.announce(facts)
+
+    def row(self, records: Records, intensities: Sequence[Mean | None], *, power_w: float, unseen_j: float) -> list[int]:
+        """What this rank tells of its own sensors.
+
+        Args:
+            records: Its factors.
+            intensities: Over the run, the open epoch and the open block, where they change.
+            power_w: Power now.
+            unseen_j: What has probably been drawn since the counters were read.
+        """
+        factors = [records.factors_at(intensity) for intensity in intensities]
+        energies = [self.job.own, self.epoch, self.block]
+        return self.job.row(told_of(records.beside, factors, energies, power_w=power_w, unseen_j=unseen_j))
 
     def settle(self, wall_s: float, earlier: Sequence[Mapping[str, Any]], budgets: Sequence[str]) -> list[float]:
         """Book what has come; returns the joules of the validations that have ended since the last time, evenly.

@@ -77,7 +77,7 @@ def test_waiting_imports_and_initialises_nothing(framework):
 @pytest.mark.parametrize(("sync", "waits"), [(None, 0), (False, 0), (True, 6)])
 def test_phases_and_epochs_wait_at_their_ends_only_if_asked(clock, monkeypatch, sync, waits):
     calls = []
-    monkeypatch.setattr("fitprint.run.wait_for_accelerators", calls.append)
+    monkeypatch.setattr("fitprint.books.wait_for_accelerators", calls.append)
     around = Surroundings(clock=clock, environ={})
     options = {"config": Config(sync=sync), "ledger": "off", "region": "FR"}
     with Tracker(counters=[ScriptedCounter(clock)], around=around, **options) as tracker:

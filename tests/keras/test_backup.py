@@ -39,7 +39,7 @@ class Pace(keras.callbacks.Callback):
         clock.advance(1.0)
         if (self.epoch, batch) == (dies_at, 2):
             run = callback.series.open._run
-            run._meter.snapshot(); run._tick()
+            run._books.meter.snapshot(); run._tick()
             time.sleep(0.5)  # the clerk writes
             print("now", flush=True)
             time.sleep(60)

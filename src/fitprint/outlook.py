@@ -1,0 +1,141 @@
+"""What lies ahead of a run: learns what its epochs cost, forecasts, and asks the budgets at boundaries."""
+
+from __future__ import annotations
+
+from fitprint.blocks import NEVER
+from fitprint.books import Books
+from fitprint.budget import Spent, Watch
+from fitprint.drift import Range
+from fitprint.footprint import EpochFootprint
+from fitprint.forecast import Forecast, Position, look_ahead
+from fitprint.pace import Pace, Schedule
+from fitprint.periods import Periods
+
+
+class Outlook:
+    """Forecasts a run and has its budgets decide.
+
+    Args:
+        books: What has been used.
+        periods: Epochs and blocks.
+
+    Attributes:
+        schedule: The framework's plan.
+        pace: What epochs and the work around them cost.
+        watch: The budgets.
+        batches_done: Batches of the open epoch that are known to be done.
+    """
+
+    watch: Watch
+
+    def __init__(self, books: Books, periods: Periods) -> None:
+        self.schedule = Schedule()
+        self.pace = Pace()
+        self.batches_done = 0
+        self._books = books
+        self._periods = periods
+        self._epoch_end_j = 0.0
+
+    # ---- forecasts
+
+    def forecast(self) -> Forecast | None:
+        """A look ahead from the last reading; None before anything is known."""
+        blocks = self._periods.blocks
+        if self.schedule.batches is None and self.schedule.steps is not None and blocks.window is not None:
+            return blocks.forecast(self._periods.steps_done, self.batches_done, self._books.energy_j)
+        return look_ahead(self.pace, self.schedule, self._position())
+
+    def at_the_end(self, spent: Spent) -> Range | None:
+        """The whole run in grams; None where its length is unknown or nothing is known yet."""
+        forecast = self.forecast()
+        return self.so_far(spent) if forecast is not None and forecast.end is not None else None
+
+    def so_far(self, spent: Spent) -> Range:
+        """The whole run in grams; what is known so far where no more can be said."""
+        forecast = self.forecast()
+        rest = forecast.rest() if forecast is not None else None
+        return (rest or Range(0.0, 0.0, 0.0)).scaled(spent.g_per_j, spent.co2e_g)
+
+    def _position(self) -> Position:
+        window, batches = self._periods.open, self.schedule.batches
+        if window is None:
+            return Position(self._periods.next_index)
+        share = min(1.0, self.batches_done / batches) if batches else 0.0
+        validation_j = window.joules_in("validate")
+        return Position(self._periods.opened.index, share, window.energy.joules - validation_j, validation_j)
+
+    # ---- epochs
+
+    def is_last(self, index: int) -> bool:
+        """Whether no epoch is planned after this one."""
+        last = self.schedule.last_epoch
+        return last is not None and index + 1 >= last
+
+    def begin_epoch(self, schedule: Schedule) -> None:
+        """An epoch begins at the last reading, which has been planned so."""
+        self.watch.goes_on()
+        self.schedule, self.batches_done = schedule, 0
+        if self._periods.epochs:
+            self.pace.gap(self._books.energy_j - self._epoch_end_j)
+        else:
+            self._epoch_end_j = self._books.energy_j
+
+    def first_look(self) -> int:
+        """Batches after which to look inside an epoch that has just begun."""
+        return 1 if self.watch.budgets else self._periods.blocks.end
+
+    def learn_epoch(self, epoch: EpochFootprint, validation_j: float) -> None:
+        """A whole epoch has ended at the last reading."""
+        joules = self._books.energy_j - self._epoch_end_j
+        self.pace.epoch(joules, validation_j, index=epoch.index, length=self.schedule.length)
+
+    def end_epoch(self) -> None:
+        """What comes from the last reading on is not the epoch's."""
+        self._epoch_end_j = self._books.energy_j
+
+    # ---- the budgets' answers
+
+    def ask(self, spent: Spent) -> None:
+        """Whether another epoch may begin."""
+        self.watch.before(
+            spent,
+            self.pace,
+            epochs_done=self._periods.epochs_done,
+            power_w=self._books.power_w,
+            number=self._periods.next_index,
+            schedule=self.schedule,
+        )
+
+    def ask_for_block(self, spent: Spent, number: int) -> None:
+        """Whether another block may begin."""
+        epochs, power_w, pace = self._periods.epochs_done, self._books.power_w, self._periods.blocks.pace
+        self.watch.before(spent, pace, epochs_done=epochs, power_w=power_w, what="block", number=number)
+
+    def look(self, spent: Spent, unseen_j: float) -> int:
+        """Whether the batches up to the next look fit; returns the batches done by then.
+
+        Args:
+            spent: What counts so far.
+            unseen_j: What of it has probably been drawn since the counters were read.
+        """
+        window, done = self._periods.open, self.batches_done
+        if window is None:
+            return NEVER
+        # Validations inside the epoch belong to what its batches cost.
+        per_batch_j = (window.energy.joules + unseen_j) / max(1, done)
+        next_look = self._next_look(spent, per_batch_j)
+        if 0 < done < (self.schedule.batches or NEVER):
+            ahead_j = per_batch_j * (next_look - done + self.schedule.batches_after_stop)
+            training_j, index = window.joules_in("train") + unseen_j, self._periods.opened.index
+            closing_j = self.pace.closing(training_j, done, self._books.power_w, self.schedule, index)
+            self.watch.inside_epoch(spent, ahead_j, closing_j, epochs_done=self._periods.epochs_done, number=index)
+        return next_look
+
+    def _next_look(self, spent: Spent, per_batch_j: float) -> int:
+        """Batches done at the next look: the block's end or the budgets' interval, whichever is sooner."""
+        block_end = self._periods.blocks.end
+        if not self.watch.budgets:
+            return block_end
+        interval = self.watch.batches_to_next_look(spent, per_batch_j)
+        epoch_end = max(self.batches_done + 1, self.schedule.batches or NEVER)
+        return min(block_end, self.batches_done + interval, epoch_end)
