@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from fitprint.clock import Clock, iso_utc
-from fitprint.config import Settings, check_run_id
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
 from fitprint.ledger.claim import SILENCE_S, Claim, Job
 from fitprint.ledger.store import Ledger
 from fitprint.location import Location
 from fitprint.notices import logger
+from fitprint.options import check_run_id
 from fitprint.process import this_process
 from fitprint.sensors.probe import Surroundings
+from fitprint.settings import Settings
 from fitprint.units import format_co2e, format_energy
 
 ENDED_BY_ITSELF = ("completed", "stopped")

@@ -14,7 +14,6 @@ from fitprint.beside import Beside
 from fitprint.blocks import NEVER, Blocks, Opened
 from fitprint.budget import Decision, Spent, Watch
 from fitprint.clock import NS_PER_S, iso_utc
-from fitprint.config import Settings
 from fitprint.drift import Range
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint
@@ -38,6 +37,7 @@ from fitprint.sensors.company import overlap_of
 from fitprint.sensors.fence import wait_for_accelerators
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
+from fitprint.settings import Settings
 from fitprint.team import Follower, Team
 from fitprint.telling import Facts
 from fitprint.timeline import SteadyTime, Timeline

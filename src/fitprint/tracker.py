@@ -21,7 +21,7 @@ from fitprint.batches import BatchCount
 from fitprint.blocks import NEVER
 from fitprint.budget import Budget, Decision, Spent
 from fitprint.carbon.intensity import IntensitySource
-from fitprint.config import Config, Settings, check_network, resolve
+from fitprint.config import Config
 from fitprint.drift import Range
 from fitprint.footprint import Footprint
 from fitprint.job import Job, owned_alone
@@ -35,6 +35,7 @@ from fitprint.run import Run
 from fitprint.scalars import block_scalars, idle_scalars
 from fitprint.sensors.counter import Counter
 from fitprint.sensors.probe import Sensors, Surroundings, probe
+from fitprint.settings import Settings, check_network, resolve
 from fitprint.told import Told
 from fitprint.work import Work
 
