@@ -12,7 +12,7 @@ from typing import Any
 from fitprint.account import PHASES, Account, Window
 from fitprint.beside import Beside
 from fitprint.blocks import NEVER, Blocks, Opened
-from fitprint.budget import Decision, Spent, Watch
+from fitprint.budget import Decision, Spent
 from fitprint.clock import NS_PER_S, iso_utc
 from fitprint.drift import Range
 from fitprint.energy import Energy
@@ -42,6 +42,7 @@ from fitprint.team import Follower, Team
 from fitprint.telling import Facts
 from fitprint.timeline import SteadyTime, Timeline
 from fitprint.together import told_of
+from fitprint.watch import Watch
 from fitprint.work import Work
 
 TEXT_EVERY_S = 60
