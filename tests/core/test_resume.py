@@ -238,7 +238,7 @@ with make(run_id="mine") as t:
     for index in t.epochs(range(100)):
         clock.advance(1.0)
         if index == 3:
-            t._run._meter.snapshot(); t._run._tick()
+            t._guard.run._meter.snapshot(); t._guard.run._tick()
             time.sleep(0.5)  # the clerk writes
             print("now", flush=True)
             time.sleep(60)
@@ -595,7 +595,7 @@ with make() as t:
         clock.advance(1.0)
         if i == 2 and crash:
             open("crashed", "w").close()
-            t._run._meter.snapshot(); t._run._tick()
+            t._guard.run._meter.snapshot(); t._guard.run._tick()
             time.sleep(0.5)
             print("now", flush=True)
             time.sleep(60)
