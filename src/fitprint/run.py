@@ -31,7 +31,8 @@ from fitprint.provenance import Provenance, git_commit
 from fitprint.readings import Readings
 from fitprint.records import Records, Stretch
 from fitprint.report.text import FIRST_LINE, headline
-from fitprint.resume import Identity, new_run_id
+from fitprint.resume import Identity
+from fitprint.run_ids import new_run_id
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
 from fitprint.sensors.company import overlap_of
 from fitprint.sensors.fence import wait_for_accelerators

@@ -19,7 +19,7 @@ from fitprint.ledger.store import Ledger
 from fitprint.notices import logger
 from fitprint.pace import Schedule
 from fitprint.provenance import Provenance
-from fitprint.resume import new_run_id
+from fitprint.run_ids import new_run_id
 from fitprint.settings import check_network, resolve
 from fitprint.tracker import Tracker
 from fitprint.work import Done, Feed

@@ -39,6 +39,7 @@ FLOORS = [
     {"beside", "grid"},
     {"together"},
     {"records"},
+    {"earlier", "run_ids"},
     {"resume", "team"},
     {"run"},
     {"guard", "status"},

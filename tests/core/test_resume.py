@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fitprint import Budget, Config, Footprint, Ledger, Tracker
 from fitprint.ledger.claim import Claim, Job
 from fitprint.process import Process, host_key
-from fitprint.resume import job_run_id
+from fitprint.run_ids import job_run_id
 from fitprint.sensors.probe import Surroundings
 from fitprint.series import Series
 from fitprint.sidecar import Sidecar
