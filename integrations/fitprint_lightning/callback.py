@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fitprint import Budget, Config
 from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
-from fitprint.tracker import status_of
+from fitprint.status import status_of
 from fitprint.work import Feed, parameters_of
 
 if TYPE_CHECKING:

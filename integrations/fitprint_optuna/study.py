@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from fitprint import Budget, Config, Footprint, Ledger, Tracker
-from fitprint.config import resolve
 from fitprint.errors import MissingExtraError
 from fitprint.notices import logger
+from fitprint.settings import resolve
 from fitprint.sweep import Sweep
 
 if importlib.util.find_spec("optuna") is None:

@@ -83,7 +83,7 @@ class WorkerTracker(Tracker):
             **options: Of ``ray.train.report``, such as ``checkpoint``.
         """
         self.annotate(metrics)
-        self._exchange(0)
+        self._meetings.exchange(0)
         ray.train.report({**metrics, **Sweep().outcome(self.footprint)}, **options)
 
 

@@ -11,10 +11,10 @@ from fitprint.carbon.embodied import Embodied, embodied, host_share, reserved
 from fitprint.carbon.factors import Factors
 from fitprint.carbon.sci import parse_functional_unit, sci_g
 from fitprint.clock import NS_PER_S
-from fitprint.config import Settings
 from fitprint.energy import Energy
 from fitprint.footprint import Footprint
 from fitprint.sensors.machine import Machine
+from fitprint.settings import Settings
 from fitprint.units import format_co2e
 
 S_PER_HOUR = 3600.0

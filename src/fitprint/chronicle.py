@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fitprint.books import Books
-from fitprint.budget import Spent, Watch
+from fitprint.budget import Spent
 from fitprint.clock import NS_PER_S, Clock
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint
@@ -18,6 +18,7 @@ from fitprint.periods import Periods
 from fitprint.records import Records, Stretch
 from fitprint.resume import Identity
 from fitprint.team import Follower
+from fitprint.watch import Watch
 from fitprint.work import Work
 
 TEXT_EVERY_S = 60

@@ -11,10 +11,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from fitprint.config import Config, check_network, resolve
+from fitprint.config import Config
 from fitprint.errors import CommandError
 from fitprint.live import LiveLine
 from fitprint.recording import Recording
+from fitprint.settings import check_network, resolve
 from fitprint.tracker import Tracker
 
 LOOK_EVERY_S = 1.0

@@ -7,9 +7,10 @@ from itertools import zip_longest
 from typing import Any
 
 from fitprint.carbon.factors import Factors
-from fitprint.config import Config, resolve
+from fitprint.config import Config
 from fitprint.meter import Meter
 from fitprint.sensors.probe import Sensors, Surroundings, probe
+from fitprint.settings import resolve
 from fitprint.units import significant
 
 SHOWN = ("id", "part", "method", "role", "source")

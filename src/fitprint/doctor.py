@@ -11,10 +11,11 @@ from itertools import pairwise
 from typing import Any
 
 from fitprint.clock import NS_PER_S
-from fitprint.config import Config, resolve
+from fitprint.config import Config
 from fitprint.detection import detect
 from fitprint.sensors.probe import Surroundings, probe
 from fitprint.sensors.trace import Recorded, head
+from fitprint.settings import resolve
 
 SCHEMA = 1
 CALM_S, DENSE_S = 15.0, 5.0

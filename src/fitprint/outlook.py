@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fitprint.blocks import NEVER
 from fitprint.books import Books
-from fitprint.budget import Spent, Watch
+from fitprint.budget import Spent
 from fitprint.drift import Range
 from fitprint.footprint import EpochFootprint
 from fitprint.forecast import Forecast, Position, look_ahead
 from fitprint.pace import Pace, Schedule
 from fitprint.periods import Periods
+from fitprint.watch import Watch
 
 
 class Outlook:

@@ -14,13 +14,13 @@ from fitprint.budget import Decision, Spent
 from fitprint.carbon.factors import Factors, Grams
 from fitprint.carbon.over_time import Mean
 from fitprint.clock import NS_PER_S
-from fitprint.config import Settings
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint, continued
 from fitprint.process import host_key, host_name
 from fitprint.provenance import Provenance
 from fitprint.sensors.counter import NODE
 from fitprint.sensors.probe import Sensors
+from fitprint.settings import Settings
 from fitprint.shared import Level
 from fitprint.together import Together
 from fitprint.work import Facts

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from fitprint.clock import Clock, iso_utc
-from fitprint.config import Settings, check_run_id
+from fitprint.earlier import Found, claim_of, find
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
-from fitprint.ledger.claim import SILENCE_S, Claim, Job
-from fitprint.ledger.store import Ledger
-from fitprint.location import Location
+from fitprint.ledger.claim import Claim
 from fitprint.notices import logger
-from fitprint.process import this_process
+from fitprint.options import check_run_id
+from fitprint.run_ids import job_run_id, new_run_id
 from fitprint.sensors.probe import Surroundings
+from fitprint.settings import Settings
 from fitprint.units import format_co2e, format_energy
 
-ENDED_BY_ITSELF = ("completed", "stopped")
 INHERITED = ("energy_j", "co2e_g", "co2e_low_g", "co2e_high_g")
 # How many runs this process has started, which tells those of one command apart; counted for the whole process.
 STARTED = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What is known of a run that could be gone on with.
-
-    Attributes:
-        claim: The right to write for it; None where nothing is recorded.
-        held: A live process writes for it; None where that cannot be asked.
-        recorded: Its record; None where there is none.
-    """
-
-    claim: Claim | None = None
-    held: bool | None = False
-    recorded: Footprint | None = None
 
 
 class Identity:
@@ -148,8 +128,8 @@ class Identity:
         """From a checkpoint, with what the ledger knows to have been used after it."""
         if self._settings.ledger is None:
             logger().info("the ledger is off: what was used after the checkpoint, if anything was, is not known")
-        found = self._find(kept.run_id)
-        why = _why_fork(found, kept, generation) or ("" if self._take(found) else "another process has just gone on with it")
+        found = find(kept.run_id, self._settings, self._environ)
+        why = found.why_fork(kept, generation) or ("" if self._take(found) else "another process has just gone on with it")
         if why:
             self.run_id = new_run_id(self._clock)
             self._inherit(kept, why)
@@ -169,8 +149,8 @@ class Identity:
             only = "only a checkpoint or backup resumes it" if self._awaits_state else "resuming is off"
             logger().info("run_id=%r, but the ledger is off: %s, and what was spent under it before is not known", run_id, only)
             return
-        found = self._find(run_id)
-        why = self._why_another(found) or ("" if self._take(found) else "another process has just begun it")
+        found = find(run_id, self._settings, self._environ)
+        why = found.why_another(self._kind) or ("" if self._take(found) else "another process has just begun it")
         if why:
             self.run_id = new_run_id(self._clock)
             logger().warning("run_id=%r: %s; this is a run of its own, %s", run_id, why, self.run_id)
@@ -186,9 +166,9 @@ class Identity:
         job = job_run_id(self._environ, self._count)
         if job is None or self._settings.ledger is None:
             return
-        found = self._find(job)
+        found = find(job, self._settings, self._environ)
         over = found.recorded is not None and found.recorded.status == "completed"
-        if over or self._why_another(found) or not self._take(found):
+        if over or found.why_another(self._kind) or not self._take(found):
             return
         self.run_id = job
         if found.recorded is not None:
@@ -217,34 +197,6 @@ class Identity:
             format_energy(spent["energy_j"]),
         )
 
-    def _why_another(self, found: Found) -> str:
-        """Why a run that was asked for cannot be gone on with; empty if it can."""
-        if found.held:
-            return "a live process writes for it"
-        if found.held is None:
-            return f"another machine or container wrote for it less than {SILENCE_S:g} s ago"
-        if found.recorded is not None and found.recorded.kind != self._kind:
-            return f"it is there already, as a run of kind {found.recorded.kind!r}"
-        return ""
-
-    def _find(self, run_id: str) -> Found:
-        claim, place = self._claim(run_id), self._settings.ledger
-        if claim is None or place is None or not place.may_exist:
-            return Found(claim)
-        held = claim.held_elsewhere()
-        recorded = _recorded(place, run_id)
-        # Where claims are not seen, of an earlier version or beside a server, the record alone says whether it is live.
-        seen = claim.generation > 0 and place.path is not None
-        if held is False and not seen and recorded is not None and recorded.status == "running":
-            held = None
-        return Found(claim, held, recorded)
-
-    def _claim(self, run_id: str) -> Claim | None:
-        place, proc_root = self._settings.ledger, self._settings.proc_root
-        if place is None:
-            return None
-        return Claim(place.journals / run_id, this_process(proc_root), proc_root, Job.of(self._environ))
-
     def _take(self, found: Found) -> bool:
         """Claim the run; False if somebody was faster. A folder that cannot be written costs the claim alone."""
         if found.claim is None:
@@ -261,55 +213,7 @@ class Identity:
 
     def _own(self, claim: Claim | None) -> Claim | None:
         """The claim of the run that this has become; of a new run it is taken by the thread that writes."""
-        return claim if claim is not None and claim.held else self._claim(self.run_id)
-
-
-def _recorded(place: Location, run_id: str) -> Footprint | None:
-    """What the ledger knows of a run; a ledger that cannot be read knows nothing, and measuring goes on."""
-    try:
-        return Ledger(place).find(run_id)
-    except Exception as error:
-        logger().warning("the ledger %s cannot be read (%s): what run %s had spent before is not known", place, error, run_id)
-        return None
-
-
-def _why_fork(found: Found, kept: Footprint, generation: int) -> str:
-    """Why going on from a checkpoint makes another run; empty where it is the same.
-
-    A run that died goes on, from whichever checkpoint. One that has ended by itself, epochs later than this
-    checkpoint, was completed from here; or, if it was stopped by its budget, another process
-    has gone on from here since the checkpoint was written.
-    """
-    if found.held:
-        return "a live process writes for that run"
-    if found.held is None:
-        return f"another machine or container wrote for that run less than {SILENCE_S:g} s ago"
-    recorded = found.recorded
-    if recorded is None or recorded.status not in ENDED_BY_ITSELF or len(recorded.epochs) <= len(kept.epochs):
-        return ""
-    newer = found.claim is not None and found.claim.generation > generation
-    return "that run has gone on from this checkpoint and ended" if newer or recorded.status == "completed" else ""
-
-
-def job_run_id(environ: Mapping[str, str], count: int) -> str | None:
-    """The id of the count-th run of this command in a scheduler's job; None outside of jobs.
-
-    Args:
-        environ: The process environment.
-        count: Which run of this process it is, from 1.
-    """
-    slurm, elastic = environ.get("SLURM_JOB_ID", ""), environ.get("TORCHELASTIC_RUN_ID", "")
-    job = f"slurm-{slurm}" if slurm else f"elastic-{elastic}" if elastic not in ("", "none") else ""
-    rank = environ.get("RANK") or environ.get("SLURM_PROCID") or "0"
-    command = hashlib.sha256("\0".join([job, rank, *sys.orig_argv]).encode(errors="replace")).hexdigest()[:10]
-    name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in job)[:80]
-    return f"{name}-{command}-{count}" if job else None
-
-
-def new_run_id(clock: Clock) -> str:
-    """A sortable, unique name; drawn without touching the random state that training uses."""
-    stamp = iso_utc(clock.time()).replace("-", "").replace(":", "")[:15]
-    return f"{stamp}-{os.urandom(4).hex()}"
+        return claim if claim is not None and claim.held else claim_of(self.run_id, self._settings, self._environ)
 
 
 def _joules(record: Footprint | None) -> float:

@@ -10,10 +10,9 @@ from typing import Any
 from fitprint.beside import Beside
 from fitprint.blocks import NEVER
 from fitprint.books import Books
-from fitprint.budget import Decision, Spent, Watch
+from fitprint.budget import Decision, Spent
 from fitprint.chronicle import Chronicle
 from fitprint.clock import iso_utc
-from fitprint.config import Settings
 from fitprint.drift import Range
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.grid import Grid
@@ -28,12 +27,15 @@ from fitprint.periods import Periods
 from fitprint.provenance import Provenance, git_commit
 from fitprint.records import Records
 from fitprint.report.text import FIRST_LINE, headline
-from fitprint.resume import Identity, new_run_id
+from fitprint.resume import Identity
+from fitprint.run_ids import new_run_id
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
 from fitprint.sensors.company import overlap_of
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
+from fitprint.settings import Settings
 from fitprint.team import Follower
+from fitprint.watch import Watch
 from fitprint.work import Work
 
 # A run that is over sooner than the first answer could come waits for it, but no longer than this.

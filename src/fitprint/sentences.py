@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from fitprint.budget import Budget, Spent
 from fitprint.carbon.factors import Factors
 from fitprint.drift import Range
 from fitprint.forecast import Forecast, Reached
 from fitprint.sensors.counter import Sensor
-from fitprint.units import format_alike, format_co2e, significant
+from fitprint.units import format_alike, format_co2e, format_energy, format_quantity, significant
 
 
 def defaults(factors: Factors, sensors: Sequence[Sensor] = ()) -> str:
@@ -57,6 +58,51 @@ def exceeded(needs: Range | None, unit: str) -> str:
         unit: ``g`` or ``J``.
     """
     return "; it is exceeded" if needs is None else f"; it is exceeded, and the run would need {_amount(needs, unit)}"
+
+
+def stopped(budget: Budget, spent: Spent, expected: float, upper: float, where: str, what: str, *, named: str, used: float) -> str:
+    """Why a budget ends the run, with its numbers.
+
+    Args:
+        budget: The budget.
+        spent: What counts against it of this run.
+        expected: What the work ahead costs, in the budget's unit; 0 if unknown.
+        upper: The end of what it may cost.
+        where: The run stops.
+        what: The work ahead.
+        named: The budget, in words.
+        used: All that is used of it, in its unit.
+    """
+    unit = budget.quantity.unit
+    if unit == "g":
+        interval = f"95 % interval {format_co2e(spent.co2e_low_g)} to {format_co2e(spent.co2e_high_g)}"
+        boundary = f"operational, location-based CO2e; {interval}"
+    else:
+        boundary = f"energy at the sensors, {format_energy(spent.energy_j)}"
+    if budget.scope == "project":
+        boundary = f"this run {format_quantity(spent.of(budget.quantity), unit)}; {boundary}"
+    amount = format_quantity(used, unit)
+    if not expected:
+        return f"Stopped {where}: {amount} of {named} are used ({boundary})."
+    about, up_to = format_alike((expected, upper), unit)
+    return f"Stopped {where}: {amount} of {named} are used ({boundary}), and {what} would cost about {about} (up to {up_to})."
+
+
+def unreachable(budget: Budget, spent: Spent, why: str, where: str, *, named: str) -> str:
+    """Why a run ends whose project's budget cannot be asked.
+
+    Args:
+        budget: The budget.
+        spent: What counts against it of this run.
+        why: It cannot be asked.
+        where: The run stops.
+        named: The budget, in words.
+    """
+    mine = format_quantity(spent.of(budget.quantity), budget.quantity.unit)
+    return (
+        f"Stopped {where}: the pot that keeps {named} cannot be reached ({why}), and what this run had reserved "
+        f"does not suffice to go on ({mine} used)."
+    )
 
 
 def _epochs(reached: Reached) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from fitprint.blocks import NEVER
 from fitprint.budget import Decision
 from fitprint.clock import SystemClock
-from fitprint.config import Config, check_network, resolve
+from fitprint.config import Config
 from fitprint.errors import ConfigError, MissingExtraError
 from fitprint.footprint import Footprint
 from fitprint.ledger.project import check_project
@@ -19,7 +19,8 @@ from fitprint.ledger.store import Ledger
 from fitprint.notices import logger
 from fitprint.pace import Schedule
 from fitprint.provenance import Provenance
-from fitprint.resume import new_run_id
+from fitprint.run_ids import new_run_id
+from fitprint.settings import check_network, resolve
 from fitprint.tracker import Tracker
 from fitprint.work import Done, Feed
 

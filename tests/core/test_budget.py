@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitprint.budget import Budget, Spent, Watch
+from fitprint.budget import Budget, Spent
 from fitprint.drift import Range
 from fitprint.errors import ConfigError
 from fitprint.forecast import Position, Reached, look_ahead
 from fitprint.pace import Pace, Schedule
 from fitprint.sentences import at_this_pace
+from fitprint.watch import Watch
 
 
 def spent(energy_j, g_per_j=1e-3):

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from fitprint.budget import Budget
-from fitprint.config import Config, resolve
+from fitprint.config import Config
 from fitprint.errors import ConfigError
+from fitprint.settings import resolve
 
 
 def project_file(text):

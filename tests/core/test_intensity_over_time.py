@@ -20,10 +20,10 @@ from fitprint.carbon.intensity import Intensity, yearly_intensity
 from fitprint.carbon.live import LiveIntensity
 from fitprint.carbon.place import find_place
 from fitprint.carbon.providers import ElectricityMaps
-from fitprint.config import resolve
 from fitprint.errors import ConfigError
 from fitprint.regrams import regrams
 from fitprint.sensors.probe import Surroundings
+from fitprint.settings import resolve
 from fitprint.testing import FakeClock, ScriptedCounter
 from web_service import Answer, WebService, only_this_machine
 

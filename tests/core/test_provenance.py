@@ -57,7 +57,7 @@ def test_a_run_that_is_killed_has_left_its_hyperparameters(tracker, clock):
     for index in t.epochs(range(2)):
         clock.advance(1.0)
         t.describe(hparams={"lr": 0.1 * (index + 1)})
-    t._run._recorder.close()  # nothing was said of an end
+    t._guard.run._recorder.close()  # nothing was said of an end
     LEDGER.unlink()
     assert Ledger(LEDGER).footprint(t.footprint.run_id).hparams == {"lr": 0.2}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import pickle
 import threading
 from types import SimpleNamespace
 
@@ -194,7 +195,7 @@ def test_a_rank_whose_measuring_failed_goes_on_taking_part_with_its_last_word(ca
         for epoch in tracker.epochs(range(20)):
             job.together(EPOCH_S)
             if rank == 1 and epoch == 2:
-                tracker._safely(lambda run: 1 / 0, None)
+                tracker._guard.safely(lambda run: 1 / 0, None)
             assert not (tracker.should_stop and rank == 1 and epoch < 3)
 
     with caplog.at_level(logging.WARNING, logger="fitprint"):
@@ -367,7 +368,7 @@ def test_facts_survive_being_told():
 
 def test_a_job_can_be_given_to_no_pickle():
     tracker = Tracker(config=Config(ledger="off"), peers=FakeRanks(1).peers[0])
-    assert tracker.__getstate__()["_peers"] is None
+    assert pickle.loads(pickle.dumps(tracker))._meetings._peers is None
 
 
 ROWS = st.dictionaries(st.sampled_from(["gpu:0", "gpu:1", "cpu:0"]), st.integers(0, 10**6), min_size=1)

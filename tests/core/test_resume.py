@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fitprint import Budget, Config, Footprint, Ledger, Tracker
 from fitprint.ledger.claim import Claim, Job
 from fitprint.process import Process, host_key
-from fitprint.resume import job_run_id
+from fitprint.run_ids import job_run_id
 from fitprint.sensors.probe import Surroundings
 from fitprint.series import Series
 from fitprint.sidecar import Sidecar
@@ -238,7 +238,7 @@ with make(run_id="mine") as t:
     for index in t.epochs(range(100)):
         clock.advance(1.0)
         if index == 3:
-            t._run._books.meter.snapshot(); t._run._tick()
+            t._guard.run._books.meter.snapshot(); t._guard.run._tick()
             time.sleep(0.5)  # the clerk writes
             print("now", flush=True)
             time.sleep(60)
@@ -595,7 +595,7 @@ with make() as t:
         clock.advance(1.0)
         if i == 2 and crash:
             open("crashed", "w").close()
-            t._run._books.meter.snapshot(); t._run._tick()
+            t._guard.run._books.meter.snapshot(); t._guard.run._tick()
             time.sleep(0.5)
             print("now", flush=True)
             time.sleep(60)

@@ -13,12 +13,12 @@ import threading
 import pytest
 
 from fitprint import Budget, Config, Ledger, Tracker, track
-from fitprint.config import resolve
 from fitprint.errors import ConfigError
 from fitprint.pace import Schedule
 from fitprint.run import Run
 from fitprint.sensors.probe import Surroundings
 from fitprint.series import Series
+from fitprint.settings import resolve
 from fitprint.testing import ScriptedCounter
 
 

@@ -56,7 +56,7 @@ def broken_on_one_rank(rank: int) -> dict:
         for epoch in tracker.epochs(range(3)):
             train(EPOCH_S / 5)
             if rank == 1 and epoch == 1:
-                tracker._safely(lambda run: 1 / 0, None)
+                tracker._guard.safely(lambda run: 1 / 0, None)
     return record(tracker.footprint)
 
 

@@ -37,7 +37,7 @@ def test_a_failure_in_mid_run_costs_one_warning(caplog):
         for index in tracker.epochs(range(5)):
             clock.advance(1.0)
             if index == 2:
-                tracker._run._books.account.book = None
+                tracker._guard.run._books.account.book = None
     warnings = [record for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1
     assert "training goes on" in warnings[0].getMessage()

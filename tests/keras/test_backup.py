@@ -38,7 +38,7 @@ class Pace(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         clock.advance(1.0)
         if (self.epoch, batch) == (dies_at, 2):
-            run = callback.series.open._run
+            run = callback.series.open._guard.run
             run._books.meter.snapshot(); run._tick()
             time.sleep(0.5)  # the clerk writes
             print("now", flush=True)

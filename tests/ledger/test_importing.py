@@ -35,7 +35,7 @@ def train(ledger, run_id, epochs=3, *, closed=True, **options):
     for _ in tracker.epochs(range(epochs)):
         clock.advance(1.0)
     if closed is False:
-        tracker._run._recorder.close()  # the process is killed: what was written is written
+        tracker._guard.run._recorder.close()  # the process is killed: what was written is written
     if closed is not None:
         tracker.close()
     return tracker

@@ -163,7 +163,7 @@ def test_a_killed_run_stays_charged_until_it_is_resumed(ledger, monkeypatch):
         killed = Machine(ledger, run_id="trial-1")
         killed.train(3)
     state = killed.tracker.state()
-    killed.tracker._run._recorder.close()  # what was written is written; the process is gone
+    killed.tracker._guard.run._recorder.close()  # what was written is written; the process is gone
     charges, _ = pot_of(ledger)
     used, reserved = charges["trial-1"]
     assert used == 300.0

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.commands.printing import print_table
-from fitprint.config import Config, resolve
+from fitprint.config import Config
 from fitprint.errors import FitprintError, MissingExtraError
 from fitprint.footprint import Footprint
+from fitprint.settings import resolve
 from fitprint.units import format_co2e, format_duration, format_energy, significant
 
 DEMO_BUDGET = "1 g"

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from fitprint.carbon.hourly import HourlySeries
 from fitprint.carbon.intensity_option import EXPECTED
 from fitprint.carbon.live import parse_source
-from fitprint.config import Config, check_network, resolve
+from fitprint.config import Config
 from fitprint.errors import FitprintError, refusal
+from fitprint.settings import check_network, resolve
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

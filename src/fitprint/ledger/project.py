@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fitprint.config import Config, Settings, resolve
+from fitprint.config import Config
 from fitprint.errors import ConfigError
 from fitprint.ledger.database import Database, open_database
 from fitprint.ledger.pot import Grant, Pot
 from fitprint.ledger.schema import prepare
 from fitprint.location import Location
 from fitprint.notices import logger
+from fitprint.settings import Settings, resolve
 from fitprint.units import format_quantity
 
 EXAMPLE = "Budget('10 kg', scope='project') with project='llm-sweep', ledger='/shared/fitprint.db'"

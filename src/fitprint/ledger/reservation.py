@@ -26,7 +26,7 @@ HOPELESS_S = 1.0
 # every so often,
 RETRY_S = 0.2
 # and one that is slow is waited for: its client may have to be loaded first, on a busy machine.
-SILENCE_S = 60.0
+ANSWER_S = 60.0
 NO_SUCH_PLACE = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -74,7 +74,7 @@ class Reservation:
 
     def _ask(self, used: float, need: float, *, can_go_on: bool) -> Refused | None:
         began = time.monotonic()
-        until = began + (WAIT_S if can_go_on else SILENCE_S)
+        until = began + (WAIT_S if can_go_on else ANSWER_S)
         while True:
             if self._pending is None:
                 self._submit(used, need)

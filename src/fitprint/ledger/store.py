@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fitprint.config import resolve
 from fitprint.errors import LedgerError
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.ledger.claim import SILENCE_S
@@ -23,6 +22,7 @@ from fitprint.ledger.united import ENDED_TOGETHER, united
 from fitprint.location import Location, check_url
 from fitprint.notices import logger
 from fitprint.process import Process, is_alive
+from fitprint.settings import resolve
 
 COLUMNS = ("project", "name", "kind", "status", "started_at", "duration_s", "energy_j", "co2e_g", "parent_run_id")
 

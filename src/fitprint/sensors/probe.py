@@ -59,8 +59,8 @@ def probe(parts: tuple[str, ...] = PARTS, around: Surroundings | None = None, at
     Args:
         parts: Parts to count, out of ``gpu cpu dram soc``.
         around: Where to look; this machine by default.
-        attribute: ``all`` counts devices whole, ``share`` this job's share of them, ``auto`` the share
-            where the job owns only a part.
+        attribute: ``auto`` takes this job's share of devices of which it owns only a part, ``share`` that of CPU and
+            memory in any case, ``all`` takes none. Runs that overlap divide devices whatever it is.
     """
     around = around or Surroundings()
     wanted = (*parts, NODE)

@@ -1,0 +1,111 @@
+"""Where a tracker meets those of the other ranks of its job: all of them come, and one that fails goes on taking part."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+from fitprint.blocks import NEVER
+from fitprint.guard import Guard
+from fitprint.job import Job, owned_alone
+from fitprint.pace import Schedule
+from fitprint.process import machine
+from fitprint.ranks import Member, Peers, torch_peers
+from fitprint.sensors.probe import Sensors, Surroundings
+
+
+class Meetings:
+    """This process among those that train with it. Nothing happens where it is alone.
+
+    Args:
+        guard: Holds the run.
+        peers: The ranks; by default those of PyTorch's process group, if there is one.
+
+    Attributes:
+        job: The ranks, once this process has joined them; None where it is alone.
+    """
+
+    def __init__(self, guard: Guard, peers: Peers | None = None) -> None:
+        self.job: Job | None = None
+        self._guard = guard
+        self._peers = peers
+        self._pid = 0
+        self._parted = False
+
+    def join(self, around: Surroundings) -> Surroundings:
+        """Find the ranks that train with this one; returns the machine with their processes in it."""
+        peers = self._peers or torch_peers(sys.modules, _member(around))
+        self.job, self._pid = Job(peers) if peers is not None else None, os.getpid()
+        return around if self.job is None else replace(around, pids=self.job.pids())
+
+    def share_out(self, find: Callable[[], Sensors], around: Surroundings, *, given: bool) -> Sensors:
+        """What this process reads: of the ranks of a job, each sensor by one.
+
+        Args:
+            find: Looks for sensors.
+            around: The machine.
+            given: The program itself has said what this process reads.
+        """
+        if self.job is not None:
+            return self.job.share_out(find, limited=around.machine.cpu_limit is not None)
+        return find() if given else owned_alone(find(), around.environment())
+
+    @property
+    def team(self) -> Job | None:
+        """The job, as long as this process takes part in it; a forked child does not."""
+        return self.job if not self._parted and self._pid == os.getpid() else None
+
+    def exchange(self, where: int, schedule: Schedule | None = None, *, fresh: bool = True) -> None:
+        """Tell the other ranks what this one has used, and hear it of them.
+
+        Args:
+            where: Number of the batch or epoch.
+            schedule: The plan of the epoch that begins; None where none does.
+            fresh: Read the sensors for it.
+        """
+        if (job := self.team) is not None:
+            batches = None if schedule is None else schedule.batches or NEVER
+            job.exchange(self._guard.safely(lambda run: run.tell(fresh=fresh), None), where, batches=batches)
+            self._guard.safely(lambda run: run.hear(), None)
+
+    def agree(self, next_look: int, where: int) -> int:
+        """Stop with the other ranks, and look when they do.
+
+        Args:
+            next_look: Batches of the epoch after which this rank wants to look.
+            where: Number of the batch or epoch.
+
+        Returns:
+            Batches after which all look.
+        """
+        if (job := self.team) is None:
+            return next_look
+        next_look = job.agree(self._guard.safely(lambda run: run.watch.decision, None), next_look, where)
+        self._guard.safely(lambda run: run.watch.adopt(job.decision), None)
+        return next_look
+
+    def part(self, *, abandoned: bool, together: bool) -> None:
+        """Tell the last that this rank has used, and wait for nobody unless the others end as well.
+
+        Args:
+            abandoned: What was used since the last event is not the run's.
+            together: The others end their runs, too.
+        """
+        if (job := self.team) is None:
+            return
+        self._parted = True
+        row = self._guard.safely(lambda run: run.tell(cut=not abandoned), None)
+        if together:
+            job.conclude(row)
+        else:
+            job.leave()
+            job.exchange(row, 0)
+        self._guard.safely(lambda run: run.hear(), None)
+        job.leave()
+
+
+def _member(around: Surroundings) -> Member:
+    host, namespace = machine(around.proc_root)
+    return Member(host, os.getpid(), namespace)
