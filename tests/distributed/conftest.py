@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from observer import ask, boards, observing
 
 from powered import WATTS, powered
 
@@ -61,6 +63,40 @@ def torchrun(alone, free_port):
         return alone(script, *args, timeout=timeout, launcher=options)
 
     return launch
+
+
+class Observed:
+    """A machine whose counters somebody else reads as well.
+
+    Attributes:
+        watts: All that it draws: two boards beside the processor and its memory.
+    """
+
+    def __init__(self, port: int, watts: float) -> None:
+        self.watts = watts
+        self._port = port
+
+    def check(self, run: str, record: dict) -> None:
+        """The ranks together have counted what the observer did."""
+        seen = ask(self._port)[run]
+        ranks_j = math.fsum(joules for _, joules in record["sensors"])
+        assert ranks_j == pytest.approx(record["energy_j"])
+        assert seen.agrees(ranks_j, self.watts), (ranks_j, seen, seen.bound_j(self.watts))
+        # What they may have missed is little beside what they had to count.
+        assert seen.bound_j(self.watts) < max(0.5 * seen.joules, 0.5 * self.watts)
+
+
+@pytest.fixture
+def observer(machine, fake_nvml_library, monkeypatch):
+    """Boards of 100 and 180 W on the machine, one for each rank, and an observer of all counters."""
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("a real NVIDIA driver is loaded here")
+    watts = (100.0, 180.0)
+    for name, value in boards(watts, fake_nvml_library).items():
+        monkeypatch.setenv(name, value)
+    with observing(machine / "sys", fake_nvml_library) as port:
+        monkeypatch.setenv("OBSERVER", str(port))
+        yield Observed(port, sum(watts) + sum(WATTS.values()))
 
 
 @pytest.fixture
