@@ -176,7 +176,8 @@ class Observer:
 def main(sys_root: str, library: str = "") -> None:
     observer = Observer(Counters(Path(sys_root), Path(library) if library else None))
     with Listener((LOCALHOST, 0), authkey=KEY, backlog=64) as listener:
-        print(listener.address[1], flush=True)
+        sys.stdout.write(f"{listener.address[1]}\n")
+        sys.stdout.flush()
         if observer.counters.files:
             threading.Thread(target=observer.look, daemon=True).start()
         while True:
