@@ -223,6 +223,7 @@ class FakeRanks:
         size: How many there are.
         per_host: How many of them are on one machine; all by default.
         within_s: How long an exchange waits for a rank that does not come.
+        alike: One thread stands for all: the others tell what it tells, at once.
 
     Example:
         >>> ranks = FakeRanks(1)
@@ -230,8 +231,9 @@ class FakeRanks:
         [[1, 2]]
     """
 
-    def __init__(self, size: int, *, per_host: int | None = None, within_s: float = 10.0) -> None:
+    def __init__(self, size: int, *, per_host: int | None = None, within_s: float = 10.0, alike: bool = False) -> None:
         self.within_s = within_s
+        self.alike = alike
         self.members = [Member(f"host {rank // (per_host or size)}", os.getpid()) for rank in range(size)]
         self.barrier = threading.Barrier(size, timeout=within_s)
         self.rows: list[list[int]] = [[]] * size
@@ -254,6 +256,8 @@ class FakePeers:
 
     def gather(self, row: Sequence[int]) -> list[list[int]]:
         """Everybody's row, as ``ranks.Peers`` has it; a rank that has left breaks it for all."""
+        if self._ranks.alike:
+            return [list(row) for _ in range(self.size)]
         self._ranks.rows[self.rank] = list(row)
         self._ranks.barrier.wait()
         rows = list(self._ranks.rows)
@@ -263,6 +267,8 @@ class FakePeers:
     def last_words(self, text: str) -> list[str | None]:
         """Everybody's last word, as far as it comes in time."""
         ranks = self._ranks
+        if ranks.alike:
+            return [text] * self.size
         with ranks.told:
             ranks.words[self.rank] = text
             ranks.told.notify_all()

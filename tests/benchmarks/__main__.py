@@ -13,7 +13,7 @@ from rich.console import Console
 TABLES = ("costs", "peers", "accuracy", "phase", "coverage", "budgets", "pots", "ranks")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("tables", nargs="*", default=[], metavar="TABLE", help=f"of {', '.join(TABLES)}; all by default")
     parser.add_argument("--markdown", type=Path, help="a file to write the tables to as Markdown")
@@ -21,14 +21,16 @@ def main() -> None:
     if unknown := set(options.tables) - set(TABLES):
         parser.error(f"no such table: {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
     logging.getLogger("fitprint").setLevel(logging.ERROR)
-    console, written = Console(width=None if sys.stdout.isatty() else 160), []
+    console, written, broken = Console(width=None if sys.stdout.isatty() else 160), [], False
     for name in options.tables or TABLES:
         for sheet in import_module(f"benchmarks.{name}").sheets():
             sheet.show(console)
             written.append(sheet.markdown())
+            broken |= sheet.broken
     if options.markdown:
         options.markdown.write_text("\n".join(written))
+    return int(broken)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,12 +21,14 @@ class Sheet:
         columns: Their headings.
         rows: Their cells; the first column is text, the others are figures.
         note: How to read it.
+        broken: A promise in it is not kept: the benchmark fails.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    broken: bool = False
 
     def show(self, console: Console) -> None:
         table = Table(title=self.title, caption=self.note, title_justify="left", caption_justify="left")

@@ -3,46 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from observer import ask, boards, observing
 
-from fitprint.testing import FakePowercap
+from powered import WATTS, powered
 
-WATTS = {"intel-rapl:0": 100.0, "intel-rapl:0:0": 20.0}
 HERE = Path(__file__).parent
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """One package of 100 W and its memory of 20 W, counted up every few milliseconds, for all processes started here."""
-    powercap = FakePowercap(tmp_path / "sys")
-    powercap.add_zone("intel-rapl:0", "package-0")
-    powercap.add_zone("intel-rapl:0:0", "dram")
     monkeypatch.setenv("FITPRINT_SYS_ROOT", str(tmp_path / "sys"))
     monkeypatch.setenv("FITPRINT_PARTS", "cpu,dram")
     monkeypatch.setenv("FITPRINT_ATTRIBUTE", "all")
     monkeypatch.setenv("FITPRINT_REGION", "FR")
     monkeypatch.setenv("FITPRINT_LEDGER", str(tmp_path / "fitprint.db"))
-    over, began = threading.Event(), time.monotonic()
-
-    def draw() -> None:
-        while not over.wait(0.004):
-            for zone, watts in WATTS.items():
-                powercap.write(zone, round(watts * (time.monotonic() - began) * 1e6))
-
-    thread = threading.Thread(target=draw, daemon=True)
-    thread.start()
-    yield tmp_path
-    over.set()
-    thread.join()
+    with powered({tmp_path / "sys": WATTS}):
+        yield tmp_path
 
 
 class Launched:
@@ -77,6 +63,40 @@ def torchrun(alone, free_port):
         return alone(script, *args, timeout=timeout, launcher=options)
 
     return launch
+
+
+class Observed:
+    """A machine whose counters somebody else reads as well.
+
+    Attributes:
+        watts: All that it draws: two boards beside the processor and its memory.
+    """
+
+    def __init__(self, port: int, watts: float) -> None:
+        self.watts = watts
+        self._port = port
+
+    def check(self, run: str, record: dict) -> None:
+        """The ranks together have counted what the observer did."""
+        seen = ask(self._port)[run]
+        ranks_j = math.fsum(joules for _, joules in record["sensors"])
+        assert ranks_j == pytest.approx(record["energy_j"])
+        assert seen.agrees(ranks_j, self.watts), (ranks_j, seen, seen.bound_j(self.watts))
+        # What they may have missed is little beside what they had to count.
+        assert seen.bound_j(self.watts) < max(0.5 * seen.joules, 0.5 * self.watts)
+
+
+@pytest.fixture
+def observer(machine, fake_nvml_library, monkeypatch):
+    """Boards of 100 and 180 W on the machine, one for each rank, and an observer of all counters."""
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("a real NVIDIA driver is loaded here")
+    watts = (100.0, 180.0)
+    for name, value in boards(watts, fake_nvml_library).items():
+        monkeypatch.setenv(name, value)
+    with observing(machine / "sys", fake_nvml_library) as port:
+        monkeypatch.setenv("OBSERVER", str(port))
+        yield Observed(port, sum(watts) + sum(WATTS.values()))
 
 
 @pytest.fixture

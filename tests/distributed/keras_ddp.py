@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 os.environ["KERAS_BACKEND"] = "torch"
 
 import numpy as np
 import torch.distributed as dist
-from ranks_of import counted_j, record, report
+from ranks_of import observed, own_board, record, report
 
 import keras
+from fitprint import Budget
 from fitprint_keras import CarbonCallback
 
 
@@ -23,18 +25,20 @@ class Slow(keras.callbacks.Callback):
         dist.barrier()
 
 
-def fitted(budget: str | None, epochs: int) -> dict:
+def fitted(name: str, budget: Budget | None, epochs: int) -> dict:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     carbon = CarbonCallback(budget=budget)
-    before_j = counted_j()
-    history = model.fit(np.ones((32, 4)), np.ones(32), batch_size=4, epochs=epochs, verbose=0, callbacks=[carbon, Slow()])
-    return {**record(carbon.footprint), "logged": history.history["total_co2e_g"], "most_j": counted_j() - before_j}
+    callbacks = [*observed(name, carbon, keras.callbacks.Callback, "on_train_begin", "on_train_end"), Slow()]
+    history = model.fit(np.ones((48, 4)), np.ones(48), batch_size=4, epochs=epochs, verbose=0, callbacks=callbacks)
+    steps = int(model.optimizer.iterations)
+    return {**record(carbon.footprint), "logged": history.history["total_co2e_g"], "steps": steps}
 
 
 if __name__ == "__main__":
+    own_board()
     dist.init_process_group("gloo")
-    rank = dist.get_rank()
-    report(rank, {"fit": fitted(None, 2), "stop": fitted("60 J" if rank == 1 else None, 100)})
+    rank, limit = dist.get_rank(), sys.argv[1]
+    report(rank, {"fit": fitted("fit", None, 2), "stop": fitted("stop", Budget(limit, check=1) if rank == 1 else None, 100)})
     dist.barrier()
     dist.destroy_process_group()

@@ -7,11 +7,14 @@ import sys
 import time
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from ranks_of import counted_j, record, report
+from lightning.pytorch import Callback, LightningModule, Trainer
+from ranks_of import counted_j, observed, own_board, record, report
 from torch.utils.data import DataLoader, TensorDataset
 
+from fitprint import Budget
 from fitprint_lightning import CarbonCallback
+
+RANKS = int(os.environ.get("WORLD_SIZE", "2"))
 
 
 class Slow(LightningModule):
@@ -42,25 +45,24 @@ class OneRank(CarbonCallback):
 
 
 def data(batches: int) -> DataLoader:
-    return DataLoader(TensorDataset(torch.ones(8 * batches, 4)), batch_size=4)
+    return DataLoader(TensorDataset(torch.ones(4 * RANKS * batches, 4)), batch_size=4)
 
 
-def trainer(callback: CarbonCallback, strategy: str, **options) -> Trainer:
+def trainer(callbacks: list, strategy: str, **options) -> Trainer:
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return Trainer(accelerator="cpu", devices=2, strategy=strategy, callbacks=[callback], **{**quiet, **options})
+    return Trainer(accelerator="cpu", devices=RANKS, strategy=strategy, callbacks=callbacks, **{**quiet, **options})
 
 
-def by_torchrun() -> dict:
-    carbon = CarbonCallback()
-    before_j = counted_j()
-    fitted = trainer(carbon, "ddp", max_epochs=3, num_sanity_val_steps=1)
-    fitted.fit(Slow(), data(4), data(1))
-    most_j = counted_j() - before_j
-    stopping = OneRank(budget="50 J")
-    stopped = trainer(stopping, "ddp", max_epochs=200)
+def by_torchrun(limit: str) -> dict:
+    own_board()
+    carbon, stopping = CarbonCallback(), OneRank(budget=Budget(limit, check=1))
+    seen = observed("fit", carbon, Callback, "setup", "teardown")
+    fitted = trainer(seen, "ddp", max_epochs=3, num_sanity_val_steps=1)
+    fitted.fit(Slow(), data(8), data(1))
+    stopped = trainer(observed("stop", stopping, Callback, "setup", "teardown"), "ddp", max_epochs=200)
     stopped.fit(Slow(), data(10))
     return {
-        "fit": {**record(carbon.footprint), "most_j": most_j, "logged": float(fitted.callback_metrics["carbon/total_energy_wh"])},
+        "fit": {**record(carbon.footprint), "logged": float(fitted.callback_metrics["carbon/total_energy_wh"])},
         "stop": {**record(stopping.footprint), "steps": stopped.global_step},
     }
 
@@ -68,7 +70,7 @@ def by_torchrun() -> dict:
 def by_spawn() -> dict:
     carbon = CarbonCallback()
     before_j = counted_j()
-    trainer(carbon, "ddp_spawn", max_epochs=2).fit(Slow(), data(4), data(1))
+    trainer([carbon], "ddp_spawn", max_epochs=2).fit(Slow(), data(4), data(1))
     return {**record(carbon.footprint), "most_j": counted_j() - before_j, "runs": len(carbon.footprints)}
 
 
@@ -76,4 +78,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["spawn"]:
         report("parent", by_spawn())
     else:
-        report(os.environ["RANK"], by_torchrun())
+        report(os.environ["RANK"], by_torchrun(*sys.argv[1:]))

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
+from same_record import check_one_record, check_one_stop
 
 from fitprint import Ledger
 
 pytestmark = pytest.mark.timeout(170)
 
 
-def test_both_ranks_of_torchrun_have_what_the_machine_counted_and_stop_together(torchrun, machine):
-    launched = torchrun("lightning_ddp.py", timeout=160)
+def test_both_ranks_of_torchrun_have_what_an_observer_counted_and_stop_together(torchrun, machine, observer):
+    launched = torchrun("lightning_ddp.py", "400 J", timeout=160)
     assert launched.returncode == 0, launched.errors[-3000:]
-    first, second = launched.ranks["0"]["fit"], launched.ranks["1"]["fit"]
-    for name in ("run_id", "energy_j", "co2e_g", "epochs", "phases", "sensors", "status"):
-        assert first[name] == second[name]
-    assert [name for name, _ in first["sensors"]] == ["cpu:package-0", "dram:package-0"]
-    # 12 batches and 4 of validation of 0.03 s each at the least, at 120 W.
-    assert 120 * 16 * 0.03 < first["energy_j"] < first["most_j"]
-    assert first["energy_j"] == pytest.approx(math.fsum(e[0] for e in first["epochs"]) + first["outside_epochs_j"], abs=1e-6)
+    first = check_one_record(launched, observer, "fit", epochs=3)
     assert set(first["phases"]) >= {"train", "validate", "sanity_check"}
-    assert first["logged"] == second["logged"] > 0
+    assert first["logged"] == launched.ranks["1"]["fit"]["logged"] > 0
     row = next(row for row in Ledger(machine / "fitprint.db").runs() if row["run_id"] == first["run_id"])
     assert (row["energy_j"], row["epochs"], row["status"]) == (first["energy_j"], 3, "completed")
-    stops = [rank["stop"] for rank in launched.ranks.values()]
-    assert stops[0]["steps"] == stops[1]["steps"] > 1
-    assert stops[0]["stop_reason"] == stops[1]["stop_reason"]
-    assert stops[0]["status"] == stops[1]["status"] == "stopped"
-    assert stops[0]["energy_j"] < 50 + 120 * 0.5
+    check_one_stop(launched, observer, limit_j=400.0)
 
 
 def test_the_process_that_spawned_the_ranks_has_their_record(alone, machine):

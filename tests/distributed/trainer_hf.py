@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import torch
 from accelerate import Accelerator
-from ranks_of import counted_j, record, report
+from ranks_of import mark, observed, own_board, record, report
 from torch.utils.data import DataLoader, TensorDataset
 
-from fitprint import Tracker
+from fitprint import Budget, Tracker
 from fitprint_transformers import CarbonCallback
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+RANKS = int(os.environ["WORLD_SIZE"])
 
 
 class Model(torch.nn.Module):
@@ -40,7 +43,7 @@ class Rows(torch.utils.data.Dataset):
         return {"x": torch.ones(4), "labels": torch.tensor(4.0)}
 
 
-def trained(rank: int, budget: str | None, epochs: int) -> dict:
+def trained(name: str, rank: int, budget: str | Budget | None, epochs: int) -> dict:
     args = TrainingArguments(
         output_dir=f"out-{rank}",
         num_train_epochs=epochs,
@@ -52,10 +55,10 @@ def trained(rank: int, budget: str | None, epochs: int) -> dict:
         disable_tqdm=True,
     )
     carbon = CarbonCallback(budget=budget)
-    trainer = Trainer(Model(), args, train_dataset=Rows(32), eval_dataset=Rows(8), callbacks=[carbon])
-    before_j = counted_j()
+    seen = observed(name, carbon, TrainerCallback, "on_train_begin", "on_train_end")
+    trainer = Trainer(Model(), args, train_dataset=Rows(32 * RANKS), eval_dataset=Rows(4 * RANKS), callbacks=seen)
     trainer.train()
-    return {**record(carbon.footprint), "steps": trainer.state.global_step, "most_j": counted_j() - before_j}
+    return {**record(carbon.footprint), "steps": trainer.state.global_step}
 
 
 def accelerated() -> dict:
@@ -63,25 +66,30 @@ def accelerated() -> dict:
     accelerator = Accelerator(cpu=True)
     model = torch.nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    loader = DataLoader(TensorDataset(torch.ones(32, 4)), batch_size=4)
+    loader = DataLoader(TensorDataset(torch.ones(32 * RANKS, 4)), batch_size=4)
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    mark("accelerate", "begin")
     with Tracker() as tracker:
+        mark("accelerate", "begun")
         for _ in tracker.epochs(range(2)):
             for (x,) in loader:
                 optimizer.zero_grad()
                 accelerator.backward(model(x).square().mean())
                 optimizer.step()
-                time.sleep(0.02)
+                time.sleep(0.03)
+        mark("accelerate", "ending")
+    mark("accelerate", "ended")
     return record(tracker.footprint)
 
 
 if __name__ == "__main__":
-    rank = int(os.environ["RANK"])
+    own_board()
+    rank, limit = int(os.environ["RANK"]), sys.argv[1]
     report(
         rank,
         {
-            "fit": trained(rank, None, 2),
-            "stop": trained(rank, "60 J" if rank == 1 else "1 MJ", 100),
+            "fit": trained("fit", rank, None, 2),
+            "stop": trained("stop", rank, Budget(limit, check=1) if rank == 1 else "1 MJ", 100),
             "accelerate": accelerated(),
         },
     )

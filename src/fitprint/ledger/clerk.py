@@ -22,6 +22,9 @@ from fitprint.process import Process
 
 T = TypeVar("T")
 
+# Events whose record of the run counts until the next one's.
+PASSING = ("epoch", "block", "progress")
+
 RETRY_S = 1.0
 # Records kept in memory while the ledger cannot be written; older ones are in the journal.
 MOST_WAITING = 100_000
@@ -71,7 +74,8 @@ class Clerk:
         self._store: Store | None = None
         self._queue: deque[Callable[[], Mapping[str, Any]]] = deque()
         self._questions: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
-        self._unstored: deque[Mapping[str, Any]] = deque(maxlen=MOST_WAITING)
+        self._unstored: deque[dict[str, Any]] = deque(maxlen=MOST_WAITING)
+        self._bearing: dict[str, Any] = {}  # the last of them that has the run with it
         self._wake = threading.Event()
         self._closing = False
         self._warned = False
@@ -155,7 +159,7 @@ class Clerk:
         return self._closing
 
     def _write(self) -> None:
-        while self._queue:
+        for _ in range(len(self._queue)):  # not those that come meanwhile: the ledger is waiting
             self._append(self._queue.popleft())
         try:
             self._apply()
@@ -175,7 +179,7 @@ class Clerk:
         try:
             event = write_down()
             if self._stores:
-                self._unstored.append(event)
+                self._put_by(event)
             self._take_claim()
             self._journal = self._journal or Journal(self._journal_path)
             self._journal.append(event)
@@ -183,6 +187,17 @@ class Clerk:
             self._warn(f"the journal {self._journal_path} cannot be written ({error.strerror or error})")
         except Exception as error:
             self._warn(f"a record could not be written ({error!r})")
+
+    def _put_by(self, event: Mapping[str, Any]) -> None:
+        """Keep an event until the ledger can be written; of what the run was at several of them the last is enough."""
+        event, last = dict(event), self._bearing
+        if "run" in event:
+            if last.get("event") in PASSING:
+                earlier = last.pop("run")
+                earlier.pop("sensor_j", None)
+                event["run"] = {**earlier, **event["run"]}
+            self._bearing = event
+        self._unstored.append(event)
 
     def _take_claim(self) -> None:
         if self._claim is not None and not self._claim.held:
@@ -198,6 +213,7 @@ class Clerk:
         self._store.apply([self._unstored[i] for i in range(count)])
         for _ in range(count):
             self._unstored.popleft()
+        self._bearing = {}
 
     def _warn(self, what: str) -> None:
         if self._warned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from fitprint.clock import Clock
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.ledger.claim import Claim
-from fitprint.ledger.clerk import Clerk, Errand
+from fitprint.ledger.clerk import PASSING, Clerk, Errand
 from fitprint.location import Location
 from fitprint.process import this_process
 
@@ -44,6 +45,10 @@ class Recorder:
         self._clock = clock
         self._clerk: Clerk | None = None
         self._run_id = ""
+        # The run as of the last event and that event's number: where the clerk lags, it is written with an earlier one and
+        # not again with those up to its own, for it is as large as the run has sensors.
+        self._newest: deque[tuple[int, Callable[[], Footprint]]] = deque(maxlen=1)
+        self._emitted = self._written = 0
 
     def open(
         self, run_id: str, run: Callable[[], Footprint], *, claim: Claim | None = None, before: Footprint | None = None
@@ -82,17 +87,29 @@ class Recorder:
         head = {"event": event, "run_id": self._run_id, "at": self._clock.time(), **fields}
         if self._rank:
             head["rank"] = self._rank
-        static = () if event in ("start", "describe", "end") else STATIC
+        static = STATIC if event in PASSING else ()
+        number = 0
+        if run is not None and event in PASSING:
+            self._emitted = number = self._emitted + 1
+            self._newest.append((number, run))
+            run = None
 
         def written() -> dict[str, Any]:
-            now = run() if run else None
+            now = run() if run else self._as_of_now(number)
             over_time = {"energy_series": now.energy_series, "readings": list(now.readings) or None} if now else {}
             record = {**now.to_dict(epochs=False), **over_time} if now else {}
             changing = {key: value for key, value in record.items() if key not in static and value is not None}
             self._shorten(event, changing)
-            return {**head, **({"epoch": epoch.to_dict()} if epoch else {}), **({"run": changing} if run else {})}
+            return {**head, **({"epoch": epoch.to_dict()} if epoch else {}), **({"run": changing} if now else {})}
 
         self._clerk.record(written)
+
+    def _as_of_now(self, number: int) -> Footprint | None:
+        """The run as of the newest event; None where what was written last is as new as the event of that number."""
+        if number <= self._written:
+            return None
+        self._written, newest = self._newest.pop()
+        return newest()
 
     def _shorten(self, event: str, record: dict[str, Any]) -> None:
         """A job of many ranks has many sensors, whose rows are written once: after an epoch their joules will do."""

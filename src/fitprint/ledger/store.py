@@ -92,6 +92,8 @@ class Store:
                 )
 
     def _progress(self, event: Mapping[str, Any]) -> None:
+        if "run" not in event:  # an event beside it has it
+            return
         query = f"SELECT record FROM runs WHERE run_id = :run_id{self.database.locking}"
         rows = self.database.execute(query, run_id=event["run_id"])
         record = {**(json.loads(rows[0][0]) if rows else {}), **event["run"]}
