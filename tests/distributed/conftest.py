@@ -7,42 +7,26 @@ import os
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from fitprint.testing import FakePowercap
+from powered import WATTS, powered
 
-WATTS = {"intel-rapl:0": 100.0, "intel-rapl:0:0": 20.0}
 HERE = Path(__file__).parent
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """One package of 100 W and its memory of 20 W, counted up every few milliseconds, for all processes started here."""
-    powercap = FakePowercap(tmp_path / "sys")
-    powercap.add_zone("intel-rapl:0", "package-0")
-    powercap.add_zone("intel-rapl:0:0", "dram")
     monkeypatch.setenv("FITPRINT_SYS_ROOT", str(tmp_path / "sys"))
     monkeypatch.setenv("FITPRINT_PARTS", "cpu,dram")
     monkeypatch.setenv("FITPRINT_ATTRIBUTE", "all")
     monkeypatch.setenv("FITPRINT_REGION", "FR")
     monkeypatch.setenv("FITPRINT_LEDGER", str(tmp_path / "fitprint.db"))
-    over, began = threading.Event(), time.monotonic()
-
-    def draw() -> None:
-        while not over.wait(0.004):
-            for zone, watts in WATTS.items():
-                powercap.write(zone, round(watts * (time.monotonic() - began) * 1e6))
-
-    thread = threading.Thread(target=draw, daemon=True)
-    thread.start()
-    yield tmp_path
-    over.set()
-    thread.join()
+    with powered({tmp_path / "sys": WATTS}):
+        yield tmp_path
 
 
 class Launched:

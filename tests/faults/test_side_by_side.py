@@ -15,13 +15,12 @@ import pytest
 
 from fitprint import Config, Ledger, Tracker
 from fitprint.sensors.probe import Surroundings
-from fitprint.testing import FakePowercap
 from fitprint.union import union
+from powered import WATTS, powered
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")]
 
-WATTS = {"intel-rapl:0": 100.0, "intel-rapl:0:0": 20.0}
-TOTAL_W = 120.0
+TOTAL_W = sum(WATTS.values())
 
 # A trial that keeps a processor busy some of the time, in epochs of half a second; "ready" and the record are lines of output.
 TRIAL = """
@@ -57,22 +56,9 @@ print(json.dumps({"energy_j": footprint.energy_j, "by_part": footprint.by_part, 
 @pytest.fixture
 def machine(tmp_path):
     """One package of 100 W and its memory of 20 W, counted up every few milliseconds."""
-    powercap = FakePowercap(tmp_path / "sys")
-    powercap.add_zone("intel-rapl:0", "package-0")
-    powercap.add_zone("intel-rapl:0:0", "dram")
     (tmp_path / "dev" / "shm").mkdir(parents=True)
-    over, began = threading.Event(), time.monotonic()
-
-    def draw() -> None:
-        while not over.wait(0.004):
-            for zone, watts in WATTS.items():
-                powercap.write(zone, round(watts * (time.monotonic() - began) * 1e6))
-
-    thread = threading.Thread(target=draw, daemon=True)
-    thread.start()
-    yield tmp_path
-    over.set()
-    thread.join()
+    with powered({tmp_path / "sys": WATTS}):
+        yield tmp_path
 
 
 def trial(folder: Path, seconds: float, busy: float) -> subprocess.Popen[str]:

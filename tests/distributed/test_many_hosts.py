@@ -1,0 +1,73 @@
+"""Two hosts that train together over a network: one record with a row for each, whatever becomes of one of them."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from importlib import resources
+
+import pytest
+from hosts import PORT, Hardware, Host, cabled, missing
+
+pytestmark = [pytest.mark.timeout(150), pytest.mark.skipif(not sys.platform.startswith("linux"), reason="network namespaces")]
+
+PACKAGE, MEMORY = "intel-rapl:0", "intel-rapl:0:0"
+J_PER_KWH = 3_600_000
+
+
+def grams_per_kwh(region):
+    with (resources.files("fitprint.data") / "grid.csv").open() as file:
+        return next(float(row["g_per_kwh"]) for row in csv.DictReader(file) if row["code"] == region)
+
+
+@pytest.fixture
+def hosts(tmp_path, tmp_path_factory, fake_nvml_library):
+    """In France, where each rank sees a board of its own; and in Poland, where both ranks see the last two of four."""
+    if reason := missing(tmp_path_factory.mktemp("may-i")):
+        pytest.skip(reason)
+    driver = {"LD_LIBRARY_PATH": str(fake_nvml_library.parent), "FAKE_NVML_PERIOD_MS": "0", "FITPRINT_NODE_FACTOR": "1"}
+    a100 = {"FAKE_NVML_NAME": "NVIDIA A100-SXM4-40GB", "FAKE_NVML_WATTS": "300,200", "EACH_ITS_OWN_GPU": "1"}
+    h100 = {"FAKE_NVML_NAME": "NVIDIA H100 80GB HBM3", "FAKE_NVML_WATTS": "9,9,600,500", "CUDA_VISIBLE_DEVICES": "2,3"}
+    france, poland = {"FITPRINT_REGION": "FR", "FITPRINT_PUE": "1.1"}, {"FITPRINT_REGION": "PL", "FITPRINT_PUE": "1.5"}
+    one = Hardware({PACKAGE: 100.0, MEMORY: 20.0}, 500.0, {**driver, **a100, **france})
+    two = Hardware({PACKAGE: 60.0, MEMORY: 10.0}, 1100.0, {**driver, **h100, **poland})
+    with cabled([Host(1, tmp_path / "one", one), Host(2, tmp_path / "two", two)]) as both:
+        yield both
+
+
+def static(order, *scenes):
+    """What torchrun is given where the hosts' numbers are fixed; the first is the master."""
+    at = ("--nnodes=2", f"--master-addr={order[0].address}", f"--master-port={PORT}", "--rdzv-id=job-7")
+    return [host.torchrun(*at, f"--node-rank={number}", script="many_hosts.py", args=scenes) for number, host in enumerate(order)]
+
+
+def done(jobs, hosts):
+    codes = [job.wait(timeout=120) for job in jobs]
+    return codes, "".join(host.said() for host in hosts)[-4000:]
+
+
+def test_two_hosts_in_two_places_make_one_footprint_with_a_row_each(hosts):
+    codes, said = done(static(hosts, "measured"), hosts)
+    assert codes == [0, 0], said
+    records = [host.marks("measured", rank)["footprint"] for host in hosts for rank in (0, 1)]
+    assert all(record == records[0] for record in records)
+    rows = records[0]["hosts"]
+    assert [(row["host"], row["region"], row["pue"]) for row in rows] == [("host-1", "FR", 1.1), ("host-2", "PL", 1.5)]
+    for host, row in zip(hosts, rows, strict=True):
+        assert (
+            host.drawn("measured", "started", "ending") <= row["energy_j"] <= host.drawn("measured", "before", "after", widest=True)
+        )
+        assert row["co2e_g"] == pytest.approx(row["energy_j"] / J_PER_KWH * row["pue"] * grams_per_kwh(row["region"]), abs=1e-5)
+    assert records[0]["energy_j"] == pytest.approx(sum(row["energy_j"] for row in rows))
+    assert records[0]["co2e_g"] == pytest.approx(sum(row["co2e_g"] for row in rows), abs=1e-5)
+    boards = ["gpu:GPU-000000a0", "gpu:GPU-000000a1", "host-2:gpu:GPU-000000a2", "host-2:gpu:GPU-000000a3"]
+    assert sorted(name.partition("-0000-")[0] for name, _ in records[0]["sensors"] if "gpu:" in name) == boards
+    for epoch, (energy_j, _, complete) in enumerate(records[0]["epochs"]):
+        least_j = sum(host.drawn("measured", f"began-{epoch}", f"ended-{epoch}") for host in hosts)
+        assert complete
+        assert least_j <= energy_j <= 1.5 * least_j
+    ledgers = [host.fitprint("runs") for host in hosts]
+    assert [[(run["run_id"], run["status"], run["epochs"]) for run in runs] for runs in ledgers] == [
+        [(records[0]["run_id"], "completed", 4)]
+    ] * 2
+    assert [runs[0]["energy_j"] for runs in ledgers] == [records[0]["energy_j"]] * 2
