@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from fitprint import Budget, Config, Footprint, Ledger, Tracker
 from fitprint.energy import Energy
+from fitprint.footprint import EpochFootprint
 from fitprint.job import Job, owned_alone
 from fitprint.ledger.united import united
 from fitprint.pace import Schedule
@@ -402,6 +403,29 @@ def test_what_ranks_have_recorded_is_united_by_sensor(a, b, c):
     assert both.energy_j == pytest.approx(sum(most.values()), abs=1e-6)
     assert both.energy_j == pytest.approx(math.fsum(both.by_part.values()), abs=1e-6)
     assert both.energy_j == pytest.approx(math.fsum(both.phases.values()), abs=1e-6)
+
+
+def test_what_a_lost_machine_knew_is_weighed_with_its_own_grams():
+    rows = [{"host": "host-1", "energy_j": 100.0, "co2e_g": 1.0}, {"host": "host-2", "energy_j": 50.0, "co2e_g": 5.0}]
+    sensors = [{"id": name, "part": "cpu", "energy_j": joules} for name, joules in (("cpu:0", 100.0), ("host-2:cpu:0", 50.0))]
+    run = {"run_id": "r", "co2e_low_g": 3.0, "co2e_high_g": 12.0, "by_part": {"cpu": 150.0}, "phases": {"train": 150.0}}
+    lost = Footprint(**run, energy_j=150.0, co2e_g=6.0, sensors=tuple(sensors), segments=tuple(rows))
+    further = Footprint(
+        **{**run, "by_part": {"cpu": 130.0}, "phases": {"train": 130.0}},
+        energy_j=130.0,
+        co2e_g=1.3,
+        sensors=({**sensors[0], "energy_j": 130.0},),
+        segments=({**rows[0], "energy_j": 130.0, "co2e_g": 1.3},),
+        epochs=(EpochFootprint(index=0, started_at="", duration_s=1.0),),
+    )
+    both = united(lost, further)
+    assert (both.energy_j, both.co2e_g) == (180.0, pytest.approx(1.3 + 5.0))
+    assert [(row["host"], row["energy_j"], row["co2e_g"]) for row in both.segments] == [
+        ("host-1", 130.0, 1.3),
+        ("host-2", 50.0, 5.0),
+    ]
+    assert both.co2e_high_g == pytest.approx(12.0 + 5.0 * 2)
+    assert united(further, lost) == both == united(both, lost)
 
 
 def test_the_journal_of_a_job_has_each_sensors_row_once_and_its_joules_after_every_epoch(tmp_path):

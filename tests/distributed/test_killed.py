@@ -23,3 +23,4 @@ def test_the_other_rank_ends_with_the_frameworks_error_and_the_energy_is_on_reco
     # Two epochs of 0.25 s at 120 W at the least, whichever rank has read the counters.
     assert recorded.energy_j >= 2 * 0.25 * 120
     assert len(recorded.epochs) >= 2
+    assert (rows[0]["energy_j"], rows[0]["epochs"]) == (recorded.energy_j, len(recorded.epochs)), "the list says the same"

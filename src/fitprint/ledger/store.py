@@ -183,15 +183,22 @@ class Store:
 
     def rows(self) -> list[dict[str, Any]]:
         """All runs, oldest first, as the database has them."""
+        return self._rows("ORDER BY started_at, run_id")
+
+    def row(self, run_id: str) -> dict[str, Any]:
+        """One run that is there, likewise."""
+        return self._rows("WHERE run_id = :run_id", run_id=run_id)[0]
+
+    def _rows(self, which: str, **values: Any) -> list[dict[str, Any]]:
         columns = (
             "run_id", "project", "name", "status", "started_at", "duration_s", "energy_j", "co2e_g",
             "boot_id", "pid", "pid_started", "heard_at",
         )  # fmt: skip
         query = (
             f"SELECT {', '.join(columns)}, (SELECT count(*) FROM epochs e WHERE e.run_id = r.run_id AND e.block = 0) "
-            "FROM runs r ORDER BY started_at, run_id"
+            f"FROM runs r {which}"
         )
-        return [dict(zip((*columns, "epochs"), row, strict=True)) for row in self.database.execute(query)]
+        return [dict(zip((*columns, "epochs"), row, strict=True)) for row in self.database.execute(query, **values)]
 
     def record(self, run_id: str) -> dict[str, Any] | None:
         """A run's record without its epochs; None where it is not known."""
@@ -249,8 +256,11 @@ class Ledger:
     def runs(self) -> list[dict[str, Any]]:
         """One mapping per run: run_id, project, name, status, started_at, duration_s, energy_j, co2e_g, epochs."""
         with closing(self.open()) as store:
-            rows, now = store.rows(), store.database.heard_at(time.time())
-        return [self._with_status(row, now) for row in rows]
+            now = store.database.heard_at(time.time())
+            rows = [self._with_status(row, now) for row in store.rows()]
+            apart = {row["run_id"]: self._known(store, row["run_id"]) for row in rows if self._may_lie_apart(row)}
+        whole = {run_id: self._of_all_ranks(record) for run_id, record in apart.items() if record is not None}
+        return [_row_of(row, whole.get(row["run_id"])) for row in rows]
 
     def footprint(self, run_id: str) -> Footprint:
         """The full record of one run.
@@ -266,31 +276,44 @@ class Ledger:
     def find(self, run_id: str) -> Footprint | None:
         """The full record of one run; None if there is no such run."""
         with closing(self.open(run_id)) as store:
-            found, now = store.footprint(run_id), store.database.heard_at(time.time())
-            rows = [self._with_status(row, now) for row in store.rows() if row["run_id"] == run_id]
-        if found is None:
-            return None
-        status = rows[0]["status"]
-        found = _whole(found) if status == "lost" else found
-        return replace(self._of_all_ranks(found, status), status=status)
+            found = self._known(store, run_id)
+        return self._of_all_ranks(found) if found is not None else None
 
     def footprints(self) -> list[Footprint]:
         """The full records of all runs, oldest first."""
         with closing(self.open()) as store:
-            now = store.database.heard_at(time.time())
-            rows = [self._with_status(row, now) for row in store.rows()]
-            found = [(store.footprint(row["run_id"]), row["status"]) for row in rows]
-        return [replace(self._of_all_ranks(record, status), status=status) for record, status in found if record is not None]
+            found = [self._known(store, row["run_id"]) for row in store.rows()]
+        return [self._of_all_ranks(record) for record in found if record is not None]
 
-    def _of_all_ranks(self, record: Footprint, status: str) -> Footprint:
-        """With what the other ranks of a job knew, where it has not ended on all of them alike; their journals tell."""
-        if status in ENDED_TOGETHER or self.place.path is None:
+    def _known(self, store: Store, run_id: str) -> Footprint | None:
+        """A run as a store has it, lost where its process is gone."""
+        record = store.footprint(run_id)
+        if record is None:
+            return None
+        row = self._with_status(store.row(run_id), store.database.heard_at(time.time()))
+        return replace(_whole(record) if row["status"] == "lost" else record, status=row["status"])
+
+    def _may_lie_apart(self, row: Mapping[str, Any]) -> bool:
+        """Whether other ranks may have written of a run what its row does not have."""
+        return row["status"] not in ENDED_TOGETHER and len(self._journals(row["run_id"])) > 1
+
+    def _journals(self, run_id: str) -> list[Path]:
+        return sorted((self.place.journals / run_id).glob("*.jsonl")) if self.place.path is not None else []
+
+    def _of_all_ranks(self, record: Footprint) -> Footprint:
+        """With what the other ranks of a job knew, where it has not ended on all of them alike; their journals tell.
+
+        Where one of them is epochs further, the run has gone on elsewhere since, and may have ended there.
+        """
+        if record.status in ENDED_TOGETHER:
             return record
-        for path in (path for path in journals(self.place) if path.parent.name == record.run_id):
+        for path in self._journals(record.run_id):
             with closing(Store(MEMORY)) as store:
                 store.apply_what_can_be((event for event in read_events(path) if event.get("rank")), path)
-                other = store.footprint(record.run_id)
-            record = united(record, other) if other is not None else record
+                other = self._known(store, record.run_id)
+            if other is not None:
+                went_on = len(other.epochs) > len(record.epochs) and other.status in ("running", *ENDED_TOGETHER)
+                record = replace(united(record, other), status=other.status if went_on else record.status)
         return record
 
     def annotate(self, run_id: str, metrics: Mapping[str, float]) -> None:
@@ -357,6 +380,14 @@ class Ledger:
         for path in (path for path in unknown if path.parent.name not in known):  # of a job, and its first rank wrote nothing
             store.apply_what_can_be(read_events(path), path)
         return store
+
+
+def _row_of(row: dict[str, Any], whole: Footprint | None) -> dict[str, Any]:
+    """A run's row with what all ranks have written of it."""
+    if whole is None:
+        return row
+    told = {name: getattr(whole, name) for name in ("status", "duration_s", "energy_j", "co2e_g")}
+    return {**row, **told, "epochs": len(whole.epochs)}
 
 
 def _whole(lost: Footprint) -> Footprint:
