@@ -16,6 +16,7 @@ from fitprint.footprint import Footprint
 from fitprint.ledger.selection import Ledgers, recorded
 from fitprint.metrics import Mode, chosen_mode
 from fitprint.noise import Scatter, scatter
+from fitprint.report.pareto import draw_front
 from fitprint.units import significant
 
 # "As good" is said of configurations that reach so much of the best, the first of these that one reaches ...
@@ -119,6 +120,10 @@ class Comparison:
                 price = f"with {significant(100 * cheap.co2e_g / best.co2e_g, 2)} % of the CO2e of {best.label}"
                 return f"{cheap.label} {self._nearness(cheap)} {price}"
         return None
+
+    def plot(self, axes: Any) -> None:
+        """Draw the configurations into matplotlib's axes: score over grams, with intervals, scatter and the Pareto front."""
+        draw_front(axes, self.configurations, self.metric)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only."""

@@ -68,11 +68,10 @@ def test_the_figure_tells_the_front_by_shape_as_well_as_by_colour(sweep, tmp_pat
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
-    from fitprint.commands.compare import _paint
     from fitprint.comparison import compare
 
     axes = Figure().add_subplot()
-    _paint(axes, compare())
+    compare().plot(axes)
     shapes = {container.get_label(): container.lines[0].get_marker() for container in axes.containers}
     assert shapes == {"Pareto front": "o", "others": "s"}
     assert axes.get_xscale() == "log"

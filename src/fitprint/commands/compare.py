@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,6 @@ from fitprint.comparison import Comparison, Configuration, compare
 from fitprint.report.figure import save_figure
 from fitprint.units import format_co2e, format_energy, significant
 
-# The axis of grams is logarithmic where they differ by more than this.
-WIDE = 10.0
-# Blue and vermilion of Okabe and Ito, told apart by the colour-blind; their markers differ too, for print in grey.
-FRONT_COLOUR, OTHER_COLOUR = "#0072B2", "#D55E00"
-# More labels than these would hide each other: then only the front has any.
-MOST_LABELS = 15
 # A label is a name and the hyperparameters that tell it from others.
 LONGEST_LABEL = 3 * LONGEST
 
@@ -44,7 +37,7 @@ def _compare(options: argparse.Namespace) -> int:
         options.runs or None, project=options.project, ledger=options.ledger, metric=options.metric, mode=options.mode
     )
     if options.figure is not None:
-        save_figure(options.figure, (7.0, 4.5), lambda axes: _paint(axes, comparison))
+        save_figure(options.figure, (7.0, 4.5), comparison.plot)
     if options.json:
         print(json.dumps(comparison.to_dict(), indent=2, allow_nan=False))
         return 0
@@ -71,32 +64,3 @@ def _cells(row: Configuration) -> list[str]:
     grams_spread = "" if row.co2e_sd_g is None else format_co2e(row.co2e_sd_g)
     figures = [significant(row.score, 4), spread, format_co2e(row.co2e_g), grams_spread, interval, format_energy(row.energy_j)]
     return ["*" if row.on_front else "", shortened(row.label, LONGEST_LABEL), str(row.n), *figures, "=" if row.among_best else ""]
-
-
-def _paint(axes: Any, comparison: Comparison) -> None:
-    rows = comparison.configurations
-    front = [row for row in rows if row.on_front]
-    others = [row for row in rows if not row.on_front]
-    _points(axes, others, "others", marker="s", color=OTHER_COLOUR, mfc="white")
-    _points(axes, front, "Pareto front", marker="o", color=FRONT_COLOUR)
-    axes.step([row.co2e_g for row in front], [row.score for row in front], where="post", color=FRONT_COLOUR, lw=1, ls=":")
-    for row in rows if len(rows) <= MOST_LABELS else front:
-        axes.annotate(row.label, (row.co2e_g, row.score), xytext=(5, 5), textcoords="offset points", fontsize=8)
-    grams = [row.co2e_g for row in rows if row.co2e_g > 0]
-    if grams and max(grams) > WIDE * min(grams) and len(grams) == len(rows):
-        axes.set_xscale("log")
-    axes.set_xlabel("g CO2e a run (operational, location-based; bars: 95 % interval)")
-    axes.set_ylabel(f"{comparison.metric} (bars: SD of repeats)")
-    axes.margins(x=0.12, y=0.12)
-    axes.grid(color="0.9")
-    axes.set_axisbelow(True)
-    axes.legend(frameon=False)
-
-
-def _points(axes: Any, rows: Sequence[Configuration], label: str, **style: Any) -> None:
-    if not rows:
-        return
-    ends = [[r.co2e_g - r.co2e_low_g for r in rows], [r.co2e_high_g - r.co2e_g for r in rows]]
-    spread = [r.score_sd or 0.0 for r in rows]
-    grams, scores = [r.co2e_g for r in rows], [r.score for r in rows]
-    axes.errorbar(grams, scores, xerr=ends, yerr=spread, ls="none", label=label, elinewidth=0.8, capsize=2, **style)
