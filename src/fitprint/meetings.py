@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fitprint.blocks import NEVER
+from fitprint.coordination import peers_of
 from fitprint.guard import Guard
 from fitprint.job import Job, owned_alone
 from fitprint.pace import Schedule
 from fitprint.process import machine
-from fitprint.ranks import Member, Peers, torch_peers
+from fitprint.ranks import Member, Peers
 from fitprint.sensors.probe import Sensors, Surroundings
 
 
@@ -21,7 +22,7 @@ class Meetings:
 
     Args:
         guard: Holds the run.
-        peers: The ranks; by default those of PyTorch's process group, if there is one.
+        peers: The ranks; by default those that PyTorch, JAX or TensorFlow has set up.
 
     Attributes:
         job: The ranks, once this process has joined them; None where it is alone.
@@ -36,7 +37,7 @@ class Meetings:
 
     def join(self, around: Surroundings) -> Surroundings:
         """Find the ranks that train with this one; returns the machine with their processes in it."""
-        peers = self._peers or torch_peers(sys.modules, _member(around))
+        peers = self._peers or peers_of(sys.modules, _member(around))
         self.job, self._pid = Job(peers) if peers is not None else None, os.getpid()
         return around if self.job is None else replace(around, pids=self.job.pids())
 

@@ -43,7 +43,7 @@ class Tracker(LoopTracker):
         kind: ``fit``, ``validate``, ``test``, ``predict`` or ``command``.
         counters: Counters to read instead of this machine's sensors.
         around: The machine: clock, folders, environment.
-        peers: The ranks with which this one trains; by default those of PyTorch's process group, if there is one.
+        peers: The ranks with which this one trains; by default those that PyTorch, JAX or TensorFlow has set up.
         awaits_state: ``resume`` may be called up to ``check_start``; nothing is written before.
 
     Raises:

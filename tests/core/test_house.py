@@ -20,6 +20,8 @@ FLOORS = [
     {"errors", "clock", "assumption", "notices", "data", "process"},
     {"units", "location", "shared", "told"},
     {"metrics", "noise", "ranks"},
+    {"process_group"},
+    {"coordination"},
     {"timeline", "provenance", "operations"},
     {"sensors"},
     {"energy"},
