@@ -11,6 +11,7 @@ from fitprint.blocks import NEVER
 from fitprint.coordination import peers_of
 from fitprint.guard import Guard
 from fitprint.job import Job, owned_alone
+from fitprint.ownership import Ownership
 from fitprint.pace import Schedule
 from fitprint.process import machine
 from fitprint.ranks import Member, Peers
@@ -32,6 +33,7 @@ class Meetings:
         self.job: Job | None = None
         self._guard = guard
         self._peers = peers
+        self._ownership: Ownership | None = None
         self._pid = 0
         self._parted = False
 
@@ -51,7 +53,17 @@ class Meetings:
         """
         if self.job is not None:
             return self.job.share_out(find, limited=around.machine.cpu_limit is not None)
-        return find() if given else owned_alone(find(), around.environment())
+        return find() if given else self._owned(find(), around)
+
+    def _owned(self, found: Sensors, around: Surroundings) -> Sensors:
+        """Of processes that were started together and do not talk to each other, each sensor is one's."""
+        self._ownership = Ownership.of(around)
+        return self._ownership.keep(found) if self._ownership is not None else owned_alone(found, around.environment())
+
+    def release(self) -> None:
+        """Sensors of this process alone are free for others that were started with it."""
+        if self._ownership is not None:
+            self._ownership.release()
 
     @property
     def team(self) -> Job | None:

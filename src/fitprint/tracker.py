@@ -136,6 +136,7 @@ class Tracker(LoopTracker):
             return
         self._meetings.part(abandoned=abandoned, together=together)
         self._guard.end(status, abandoned=abandoned)
+        self._meetings.release()
 
     def __del__(self) -> None:
         """Nobody holds the tracker any more: its run is over, and so are its threads."""

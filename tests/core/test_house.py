@@ -19,7 +19,7 @@ INTEGRATIONS = SOURCE.parent.parent / "integrations"
 FLOORS = [
     {"errors", "clock", "assumption", "notices", "data", "process"},
     {"units", "location", "shared", "told"},
-    {"metrics", "noise", "ranks"},
+    {"metrics", "noise", "ranks", "launch"},
     {"process_group"},
     {"coordination"},
     {"timeline", "provenance", "operations"},
@@ -33,7 +33,7 @@ FLOORS = [
     {"blocks", "forecast", "budget"},
     {"sentences"},
     {"watch"},
-    {"efficiency", "job", "batches"},
+    {"efficiency", "job", "ownership", "batches"},
     {"options", "scalars"},
     {"config", "layers"},
     {"settings"},
