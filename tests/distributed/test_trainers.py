@@ -43,3 +43,18 @@ def test_keras_on_torch(torchrun):
     stop = check_one_record(launched, "stop", least_j=20)
     assert stop["stop_reason"]["code"] == "budget"
     assert stop["energy_j"] < 60 + 120 * 0.5
+
+
+def test_a_loop_with_fabric_that_starts_the_second_process_itself(alone):
+    launched = alone("fabric_loop.py", timeout=160)
+    assert launched.returncode == 0, launched.errors[-3000:]
+    fit = check_one_record(launched, "fit", least_j=120 * 8 * 0.03)
+    assert len(fit["epochs"]) == 2
+
+
+def test_exchanges_go_over_a_group_of_our_own_where_the_programs_carries_nothing(torchrun):
+    launched = torchrun("other_backend.py", timeout=160)
+    assert launched.returncode == 0, launched.errors[-3000:]
+    for rank in launched.ranks.values():
+        assert (rank["backend"], rank["summed"]) == ("fake", 1.0)
+    check_one_record(launched, "fit", least_j=120 * 0.4)
