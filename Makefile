@@ -23,6 +23,7 @@ test: .venv/.test
 	$(BIN)/python -m pytest --ignore tests/keras
 	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/keras
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest tests/keras
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/keras/test_callback.py tests/keras/test_stop.py
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

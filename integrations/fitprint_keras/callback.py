@@ -18,6 +18,7 @@ from fitprint.work import Feed, parameters_of
 if importlib.util.find_spec("keras") is None:
     raise MissingExtraError("fitprint_keras", "keras")
 from keras.callbacks import Callback
+from keras.ops import convert_to_tensor
 
 if TYPE_CHECKING:
     from fitprint_tensorboard import CarbonWriter
@@ -214,7 +215,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         """Optimizer steps so far; 0 where they cannot be had."""
         optimizer = getattr(self.model, "optimizer", None)
         iterations = getattr(optimizer, "iterations", 0)
-        return self.series.shielded("reading the optimizer's steps", lambda: int(iterations), 0)
+        return self.series.shielded("reading the optimizer's steps", lambda: int(convert_to_tensor(iterations)), 0)
 
     def _look(self, batches_done: int) -> None:
         block = self.series.look(batches_done)

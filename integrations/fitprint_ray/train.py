@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from fitprint import Budget, Config, Tracker
 from fitprint.errors import MissingExtraError, refusal
-from fitprint.ranks import process_group
+from fitprint.process_group import process_group
 from fitprint.sweep import Sweep
 
 if importlib.util.find_spec("ray") is None:

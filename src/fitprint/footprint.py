@@ -87,13 +87,15 @@ class Footprint:
     Unknown is None, never 0. Units stand in the names; times are ISO 8601 in UTC. ``status`` is
     running, completed, stopped, failed, interrupted or lost. A run that began from another's checkpoint
     names it in ``forked_from``; ``inherited`` is what that run had spent by then (``energy_j``, ``co2e_g``,
-    ``co2e_low_g``, ``co2e_high_g``, ``epochs``), which is in none of this run's figures. Keys that this version does not know
-    are kept in ``extra`` and written back.
+    ``co2e_low_g``, ``co2e_high_g``, ``epochs``), which is in none of this run's figures. ``launch`` is the same for all processes
+    that a launcher started together and that did not exchange what they used: each has a row of its own. Keys that this version
+    does not know are kept in ``extra`` and written back.
     """
 
     run_id: str
     schema: int = SCHEMA
     parent_run_id: str | None = None
+    launch: str | None = None
     forked_from: str | None = None
     inherited: Mapping[str, Any] | None = None
     kind: str = "fit"
@@ -286,7 +288,7 @@ def continued(before: Footprint, now: Footprint) -> Footprint:
 
 
 # What a later process may not know or may not be told again.
-_KEPT = ("project", "name", "currency", "parameters", "batch_size", "forked_from", "inherited")
+_KEPT = ("project", "name", "currency", "parameters", "batch_size", "launch", "forked_from", "inherited")
 _SUMMED = (
     "duration_s",
     "energy_j",

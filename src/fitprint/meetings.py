@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fitprint.blocks import NEVER
+from fitprint.coordination import peers_of
 from fitprint.guard import Guard
 from fitprint.job import Job, owned_alone
+from fitprint.ownership import Ownership
 from fitprint.pace import Schedule
 from fitprint.process import machine
-from fitprint.ranks import Member, Peers, torch_peers
+from fitprint.ranks import Member, Peers
 from fitprint.sensors.probe import Sensors, Surroundings
 
 
@@ -21,7 +23,7 @@ class Meetings:
 
     Args:
         guard: Holds the run.
-        peers: The ranks; by default those of PyTorch's process group, if there is one.
+        peers: The ranks; by default those that PyTorch, JAX or TensorFlow has set up.
 
     Attributes:
         job: The ranks, once this process has joined them; None where it is alone.
@@ -31,12 +33,13 @@ class Meetings:
         self.job: Job | None = None
         self._guard = guard
         self._peers = peers
+        self._ownership: Ownership | None = None
         self._pid = 0
         self._parted = False
 
     def join(self, around: Surroundings) -> Surroundings:
         """Find the ranks that train with this one; returns the machine with their processes in it."""
-        peers = self._peers or torch_peers(sys.modules, _member(around))
+        peers = self._peers or peers_of(sys.modules, _member(around))
         self.job, self._pid = Job(peers) if peers is not None else None, os.getpid()
         return around if self.job is None else replace(around, pids=self.job.pids())
 
@@ -50,7 +53,17 @@ class Meetings:
         """
         if self.job is not None:
             return self.job.share_out(find, limited=around.machine.cpu_limit is not None)
-        return find() if given else owned_alone(find(), around.environment())
+        return find() if given else self._owned(find(), around)
+
+    def _owned(self, found: Sensors, around: Surroundings) -> Sensors:
+        """Of processes that were started together and do not talk to each other, each sensor is one's."""
+        self._ownership = Ownership.of(around)
+        return self._ownership.keep(found) if self._ownership is not None else owned_alone(found, around.environment())
+
+    def release(self) -> None:
+        """Sensors of this process alone are free for others that were started with it."""
+        if self._ownership is not None:
+            self._ownership.release()
 
     @property
     def team(self) -> Job | None:

@@ -99,7 +99,23 @@ def project_total(
         FitprintError: If there is no such project or final run.
         ConfigError: If an option makes no sense.
     """
-    everything = recorded(ledger, project=project)
+    return _total(project, recorded(ledger, project=project), final, metric, mode)
+
+
+def launch_total(run_id: str, *, ledger: Ledgers = None) -> ProjectTotal:
+    """Add up the runs of all processes that a launcher has started together and that did not exchange what they used.
+
+    Args:
+        run_id: One of these runs.
+        ledger: The ledger's file, or several, where each process had its own.
+
+    Raises:
+        FitprintError: If there is no such run.
+    """
+    return _total(run_id, recorded(ledger, launched_with=run_id), None, None, "auto")
+
+
+def _total(project: str, everything: Sequence[Footprint], final: str | None, metric: str | None, mode: str) -> ProjectTotal:
     inside = _nested(everything)
     charged = [run for run in everything if run.run_id not in inside]
     runs = shared_out(charged)

@@ -1,8 +1,8 @@
 """The processes that train together: who they are, and words that all of them exchange.
 
 Every rank is asked before anything is exchanged: all take part, or none. Waiting for ranks that never come, and for
-the last word of those that have failed, is bounded; in between every exchange is one collective, of integers, in a
-group of our own on the CPU that nobody else uses. A rank that goes closes its connections, which frees the others.
+the last word of those that have failed, is bounded; in between every exchange is one collective, of integers, on the
+CPU, over something of our own that nobody else uses. A rank that goes frees the others.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
-from typing import Any, Protocol
+from itertools import takewhile
+from typing import Protocol
 
 from fitprint.notices import logger
 
@@ -21,13 +21,14 @@ VOTE_WITHIN_S, VERDICT_WITHIN_S = 10.0, 20.0
 # How long the ranks that end wait for those that have not ended yet.
 LAST_WORD_WITHIN_S = 30.0
 # An exchange inside a run may have to wait for a rank that saves a model, as the framework's own may.
-EXCHANGE_WITHIN = timedelta(minutes=30)
-CONNECT_WITHIN = timedelta(seconds=60)
+EXCHANGE_WITHIN_S = 1800.0
 # Which process of its machine this is, as launchers tell; SLURM's last, for its variables exist without its launcher.
 LOCAL_RANKS = (
     "LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "PMIX_LOCAL_RANK",
     "PALS_LOCAL_RANKID", "JSM_NAMESPACE_LOCAL_RANK", "SLURM_LOCALID",
 )  # fmt: skip
+# In place of a rank's row: it has left.
+GONE = "gone"
 WORD_BYTES = 7  # of a signed 64-bit integer, so that its sign stays out of it
 
 
@@ -56,6 +57,23 @@ class Peers(Protocol):
 
     def leave(self) -> None:
         """Close the connections: whoever waits for this rank waits no more."""
+
+
+class Store(Protocol):
+    """Texts under names that all ranks of a job can see. No name is set twice."""
+
+    def set(self, name: str, text: str) -> None:
+        """Put a text there."""
+
+    def get(self, name: str, within_s: float) -> str:
+        """The text, as soon as it is there.
+
+        Raises:
+            Exception: If it does not come in time, or the store is gone.
+        """
+
+    def delete(self, name: str) -> None:
+        """Nobody will ask for it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,63 +111,22 @@ def local_rank(environ: Mapping[str, str]) -> int | None:
     return next((int(environ[name]) for name in LOCAL_RANKS if environ.get(name, "").isdecimal()), None)
 
 
-def process_group(modules: Mapping[str, Any]) -> Any:
-    """PyTorch's module for processes, where a group of several has been made; None otherwise.
+def vote(store: Store, rank: int, size: int, member: Member, within_s: float = VOTE_WITHIN_S) -> list[Member] | None:
+    """Whether every rank takes part; None if not. Nobody waits for long for one that never begins.
 
     Args:
-        modules: ``sys.modules``; nothing is imported.
-    """
-    dist = getattr(modules.get("torch"), "distributed", None)
-    several = dist is not None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-    return dist if several else None
-
-
-def torch_peers(modules: Mapping[str, Any], member: Member, *, within_s: float = VOTE_WITHIN_S) -> Peers | None:
-    """The ranks of the process group that PyTorch has here; None where this process is alone, or others do not take part.
-
-    Args:
-        modules: ``sys.modules``; nothing is imported.
+        store: Empty, and the same for all ranks.
+        rank: This one's number.
+        size: How many there are.
         member: This process.
         within_s: How long rank 0 waits for the others.
     """
-    dist = process_group(modules)
-    try:
-        return None if dist is None else _joined(modules["torch"], dist, member, within_s)
-    except Exception as error:  # a back end without a store, or machines that cannot reach each other
-        logger().warning("the other processes of this job cannot be reached (%s): each counts for itself", error)
-        return None
-
-
-def _joined(torch: Any, dist: Any, member: Member, within_s: float) -> Peers | None:
-    store, rank, size = _store(dist), dist.get_rank(), dist.get_world_size()
-    # So many times has this rank begun: the names of one beginning, the same on every rank.
-    prefix = f"fitprint/{store.add(f'fitprint/starts/{rank}', 1)}"
-    box = dist.PrefixStore(prefix, store)
-    members = _vote(box, rank, size, member, within_s)
-    if members is None:
-        return None
-    group = dist.ProcessGroupGloo(dist.PrefixStore("gloo", box), rank, size, CONNECT_WITHIN)
-    return TorchPeers(torch, group, box, rank, members)
-
-
-def _store(dist: Any) -> Any:
-    """The store of the default group, over a connection of our own where that can be had."""
-    store = dist.distributed_c10d._get_default_store()
-    try:
-        return store.clone()
-    except Exception:  # not every store can, nor every version
-        return store
-
-
-def _vote(store: Any, rank: int, size: int, member: Member, within_s: float) -> list[Member] | None:
-    """Whether every rank takes part; None if not. Nobody waits for long for one that never begins."""
     store.set(f"here/{rank}", json.dumps(asdict(member)))
     if rank == 0:
-        store.set("verdict", "all" if _all_there(store, size, within_s) else "not all")
+        store.set("verdict", "all" if _all_there(store, "here", size, time.monotonic() + within_s) else "not all")
     try:
-        store.wait(["verdict"], timedelta(seconds=VERDICT_WITHIN_S))
-        if store.get("verdict") == b"all":
-            return [Member(**json.loads(store.get(f"here/{r}"))) for r in range(size)]
+        if store.get("verdict", VERDICT_WITHIN_S) == "all":
+            return [Member(**json.loads(store.get(f"here/{r}", VERDICT_WITHIN_S))) for r in range(size)]
     except Exception:  # rank 0 does not take part, or is gone
         logger().debug("no verdict", exc_info=True)
     logger().warning(
@@ -160,58 +137,71 @@ def _vote(store: Any, rank: int, size: int, member: Member, within_s: float) -> 
     return None
 
 
-def _all_there(store: Any, size: int, within_s: float) -> bool:
+def _all_there(store: Store, what: str, size: int, until: float) -> bool:
+    return all(_told(store, f"{what}/{rank}", until) is not None for rank in range(size))
+
+
+def _told(store: Store, name: str, until: float) -> str | None:
     try:
-        store.wait([f"here/{rank}" for rank in range(size)], timedelta(seconds=within_s))
-    except Exception:  # which one depends on the kind of store
-        return False
-    return True
+        return store.get(name, max(0.01, until - time.monotonic()))
+    except Exception:  # it has not come, or the store is gone; which one depends on the kind of store
+        return None
 
 
-class TorchPeers:
-    """The ranks of PyTorch's process group, over a Gloo group and a part of the store that only we use.
+class StorePeers:
+    """Ranks that exchange through a store: rank 0 collects what each has put there, and puts it there for all.
 
     Args:
-        torch: The module.
-        group: A ``ProcessGroupGloo``.
-        store: For what must not be a collective.
+        store: Of this beginning of theirs; nobody else uses it.
         rank: This one's number.
         members: All of them.
     """
 
-    def __init__(self, torch: Any, group: Any, store: Any, rank: int, members: Sequence[Member]) -> None:
+    def __init__(self, store: Store, rank: int, members: Sequence[Member]) -> None:
         self.rank, self.size, self.members = rank, len(members), members
-        self._torch, self._group, self._store = torch, group, store
+        self._store = store
+        self._met = 0
 
     def gather(self, row: Sequence[int]) -> list[list[int]]:
-        torch = self._torch
-        mine = torch.tensor(row, dtype=torch.int64, device="cpu")
-        everybody = [torch.empty_like(mine) for _ in range(self.size)]
-        self._group.allgather([everybody], [mine]).wait(EXCHANGE_WITHIN)
-        rows: list[list[int]] = torch.stack(everybody).tolist()
+        self._met += 1
+        self._store.set(self._place(self.rank), json.dumps(list(row)))
+        text = self._collected() if self.rank == 0 else self._store.get(self._place("all"), EXCHANGE_WITHIN_S)
+        if text == GONE:
+            raise ConnectionError("a process has left")
+        self._clear()
+        rows: list[list[int]] = json.loads(text)
         return rows
+
+    def _collected(self) -> str:
+        texts = (self._store.get(self._place(rank), EXCHANGE_WITHIN_S) for rank in range(self.size))
+        rows = list(takewhile(lambda text: text != GONE, texts))
+        text = f"[{','.join(rows)}]" if len(rows) == self.size else GONE
+        self._store.set(self._place("all"), text)
+        return text
+
+    def _clear(self) -> None:
+        """What all have read by now; of the rows of all, that is known of the time before."""
+        self._store.delete(self._place(self.rank))
+        if self.rank == 0 and self._met > 1:
+            self._store.delete(f"met/{self._met - 1}/all")
+
+    def _place(self, whose: object) -> str:
+        return f"met/{self._met}/{whose}"
 
     def last_words(self, text: str) -> list[str | None]:
         self._store.set(f"last/{self.rank}", text)
         until = time.monotonic() + LAST_WORD_WITHIN_S
-        words = [self._last_word(rank, until) for rank in range(self.size)]
+        words = [_told(self._store, f"last/{rank}", until) for rank in range(self.size)]
+        self._store.set(f"read/{self.rank}", "")
         # Rank 0 may be the one that keeps the words: it goes last.
-        if self._store.add("read", 1) == self.size:
-            self._store.set("all read", "")
         if self.rank == 0:
-            self._await("all read", until)
+            _all_there(self._store, "read", self.size, until)
         return words
 
-    def _last_word(self, rank: int, until: float) -> str | None:
-        name = f"last/{rank}"
-        return self._store.get(name).decode() if self._await(name, until) else None
-
-    def _await(self, name: str, until: float) -> bool:
-        try:
-            self._store.wait([name], timedelta(seconds=max(0.01, until - time.monotonic())))
-        except Exception:  # it has not come, or the store is gone
-            return False
-        return True
-
     def leave(self) -> None:
-        self._group = None
+        """Whoever waits for this rank's next row gets word at once."""
+        self._met += 1
+        try:
+            self._store.set(self._place("all" if self.rank == 0 else self.rank), GONE)
+        except Exception:  # the store has gone before
+            logger().debug("no word of leaving", exc_info=True)

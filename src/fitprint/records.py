@@ -196,6 +196,7 @@ class Records:
         record = Footprint(
             run_id=stretch.run_id,
             parent_run_id=self.parent_run_id,
+            launch=self.sensors.launch,
             forked_from=stretch.forked_from,
             inherited=stretch.inherited,
             kind=self.kind,
@@ -271,5 +272,5 @@ class Records:
         return tuple({**sensor.to_dict(), "energy_j": joules[sensor.id]} for sensor in energy.sensors)
 
     def _known(self, value: float) -> float | None:
-        """Without any counter nothing is known: None, not 0."""
-        return value if self.sensors.counters or self.of_many else None
+        """Without any counter nothing is known: None, not 0; 0 where all that it sees is counted elsewhere."""
+        return value if self.sensors.counters or self.of_many or self.sensors.elsewhere else None

@@ -76,7 +76,7 @@ class Run:
         self._settings = settings
         self._clock = around.clock
         factors = settings.factors(around, hidden_boards=sensors.hidden_boards, covered=sensors.covered)
-        beside = Beside.of(settings, factors, around.machine, leads=job is None or job.leads_host)
+        beside = Beside.of(settings, factors, around.machine, leads=sensors.of_host if job is None else job.leads_host)
         started_at, made_from = iso_utc(self._clock.time()), Provenance(git_commit=git_commit())
         records = Records(settings, kind, sensors, factors, started_at, beside, parent_run_id, provenance=made_from)
         overlap = overlap_of(lambda: self.run_id, parent_run_id, sensors.devices, around)
@@ -129,7 +129,9 @@ class Run:
         for note in notes:
             if note.startswith(FIRST_LINE):
                 logger().warning(note)
-        if not sensors:
+        if not sensors and self._chronicle.records.sensors.elsewhere:
+            logger().info("this process counts nothing: %s", "; ".join(notes))
+        elif not sensors:
             reasons = "; ".join(notes) or "no part is asked for"
             logger().warning("nothing can be measured or modelled here: %s. `fitprint detect` says more.", reasons)
 

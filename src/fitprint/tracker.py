@@ -43,7 +43,7 @@ class Tracker(LoopTracker):
         kind: ``fit``, ``validate``, ``test``, ``predict`` or ``command``.
         counters: Counters to read instead of this machine's sensors.
         around: The machine: clock, folders, environment.
-        peers: The ranks with which this one trains; by default those of PyTorch's process group, if there is one.
+        peers: The ranks with which this one trains; by default those that PyTorch, JAX or TensorFlow has set up.
         awaits_state: ``resume`` may be called up to ``check_start``; nothing is written before.
 
     Raises:
@@ -136,6 +136,7 @@ class Tracker(LoopTracker):
             return
         self._meetings.part(abandoned=abandoned, together=together)
         self._guard.end(status, abandoned=abandoned)
+        self._meetings.release()
 
     def __del__(self) -> None:
         """Nobody holds the tracker any more: its run is over, and so are its threads."""

@@ -19,7 +19,8 @@ from fitprint.footprint import EpochFootprint
 from fitprint.job import Job, owned_alone
 from fitprint.ledger.united import united
 from fitprint.pace import Schedule
-from fitprint.ranks import Member, gather_texts, local_rank, torch_peers
+from fitprint.process_group import torch_peers
+from fitprint.ranks import Member, gather_texts, local_rank
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.telling import CELLS, Facts, Told, cell_of, later, row_of
 from fitprint.testing import FakeClock, FakeRanks, ScriptedCounter

@@ -8,7 +8,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,32 @@ def alone(machine):
         command = [sys.executable, *launcher, str(HERE / script), *args]
         done = subprocess.run(command, cwd=machine, env=environ, capture_output=True, text=True, timeout=timeout)
         return Launched(machine / "out", done.stderr, done.returncode)
+
+    return launch
+
+
+@pytest.fixture
+def beside(machine):
+    """Runs a script in several processes at once, each with variables of its own."""
+
+    def launch(script: str, *args: str, environs: Sequence[Mapping[str, str]], timeout: float = 100.0) -> Launched:
+        (machine / "out").mkdir()
+        common = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "OUT": str(machine / "out")}
+        command = [sys.executable, str(HERE / script), *args]
+        logs = [(machine / f"log-{number}").open("w+") for number in range(len(environs))]
+        ranks = [
+            subprocess.Popen(command, cwd=machine, env={**common, **environ}, stdout=log, stderr=log)
+            for environ, log in zip(environs, logs, strict=True)
+        ]
+        until = time.monotonic() + timeout
+        try:
+            codes = [rank.wait(max(0.1, until - time.monotonic())) for rank in ranks]
+        finally:
+            for rank in ranks:
+                rank.kill()
+        for log in logs:
+            log.seek(0)
+        return Launched(machine / "out", "\n".join(log.read() for log in logs), max(map(abs, codes)))
 
     return launch
 
@@ -100,8 +127,18 @@ def observer(machine, fake_nvml_library, monkeypatch):
 
 
 @pytest.fixture
-def free_port() -> int:
+def free_port(free_ports) -> int:
     """A port that nobody listens on."""
-    with socket.socket() as probe:
+    return free_ports[0]
+
+
+@pytest.fixture
+def free_ports() -> list[int]:
+    """Two of them."""
+    probes = [socket.socket() for _ in range(2)]
+    for probe in probes:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports

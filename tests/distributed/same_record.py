@@ -28,3 +28,14 @@ def check_one_stop(launched, observer, *, limit_j):
     assert stop["status"] == "stopped"
     # A step takes 0.03 s and a little more; then there is the closing work.
     assert 0.4 * limit_j < stop["energy_j"] < limit_j + observer.watts * 0.5
+
+
+def check_between(ranks, name, least_j):
+    """Both ranks have the same record, of what the machine counted meanwhile."""
+    first, second = ranks["0"][name], ranks["1"][name]
+    for field in ("run_id", "energy_j", "co2e_g", "epochs", "phases", "sensors", "status", "stop_reason"):
+        assert first[field] == second[field], field
+    assert [sensor for sensor, _ in first["sensors"]] == ["cpu:package-0", "dram:package-0"]
+    assert least_j < first["energy_j"] < first["most_j"]
+    assert first["energy_j"] == pytest.approx(math.fsum(e[0] for e in first["epochs"]) + first["outside_epochs_j"], abs=1e-6)
+    return first

@@ -9,8 +9,9 @@ from typing import Any
 
 from fitprint.commands import pots
 from fitprint.commands.printing import print_table, shortened
+from fitprint.ledger.selection import recorded
 from fitprint.ledger.store import Ledger
-from fitprint.project import ProjectTotal, project_total
+from fitprint.project import ProjectTotal, launch_total, project_total
 from fitprint.units import format_co2e, format_duration, format_energy
 
 
@@ -19,6 +20,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("runs", help="list the recorded runs, those that died included")
     parser.add_argument("--ledger", help="the ledger's file or URL; fitprint.db in this folder by default")
     parser.add_argument("--project", help="only the runs of this project, with their total")
+    parser.add_argument("--launch", metavar="ID", help="only this run and those of processes started with it, with their total")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_runs)
     more = parser.add_subparsers(metavar="import | pot", title="more")
@@ -29,6 +31,9 @@ def add(commands: Any) -> None:
 def _runs(options: argparse.Namespace) -> int:
     ledger = Ledger(options.ledger)
     rows = [row for row in ledger.runs() if options.project in (None, row["project"])]
+    if options.launch is not None:
+        together = {run.run_id for run in recorded(options.ledger, launched_with=options.launch)}
+        rows = [row for row in rows if row["run_id"] in together]
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -40,6 +45,8 @@ def _runs(options: argparse.Namespace) -> int:
     print_table(head, [_run_cells(row) for row in rows])
     if options.project is not None:
         print(_total(project_total(options.project, ledger=options.ledger)))
+    elif options.launch is not None:
+        print(_total(launch_total(options.launch, ledger=options.ledger)))
     return 0
 
 

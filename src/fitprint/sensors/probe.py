@@ -28,6 +28,9 @@ class Sensors:
         covered: Parts that are counted inside another part's sensor.
         hidden_boards: A sensor of the whole machine sees accelerators that are not counted.
         devices: By sensor id, what is divided with runs that overlap.
+        elsewhere: Ids of sensors that other processes of the same launch count.
+        launch: That launch, where its processes do not talk to each other; None otherwise.
+        of_host: This process stands for its machine: what is counted once for each is counted here.
     """
 
     counters: tuple[Counter | Shared, ...] = ()
@@ -37,6 +40,9 @@ class Sensors:
     covered: frozenset[str] = frozenset()
     hidden_boards: bool = False
     devices: Mapping[str, Device] = field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
+    launch: str | None = None
+    of_host: bool = True
 
     @property
     def uncounted(self) -> tuple[str, ...]:
