@@ -15,7 +15,12 @@ from fitprint.series import Series
 from fitprint.testing import FakeClock, FakeDriver, ScriptedCounter, build_fake_driver
 
 # Read by the type checker, and run by hand.
-collect_ignore_glob = ["typing/*", "benchmarks/*", "conftest.py", "*/conftest.py"]
+collect_ignore_glob = ["typing/*", "benchmarks/*"]
+
+
+def pytest_ignore_collect(collection_path):
+    """Doctests are in the package: what lies beside the tests are scripts and stand-ins that they start."""
+    return True if collection_path.suffix == ".py" and not collection_path.name.startswith("test_") else None
 
 
 @pytest.fixture(autouse=True)
