@@ -9,8 +9,8 @@ import pytest
 from fitprint import Config, Tracker
 from fitprint.carbon.series_file import read_series
 from fitprint.cli import main
-from fitprint.config import resolve
 from fitprint.errors import ConfigError
+from fitprint.layers import resolve
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import ScriptedCounter
 
@@ -100,7 +100,7 @@ def test_a_hostile_name_says_nothing_to_the_terminal(capsys):
     trained(project="p\x1b[2J", name="\x1b]0;owned\x07\x9b31m")
     assert main(["report"]) == 0
     out = capsys.readouterr().out
-    assert not any(ord(c) < 32 and c != "\n" or 127 <= ord(c) < 160 for c in out)
+    assert not any((ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160 for c in out)
 
 
 @pytest.mark.parametrize(("name", "meant"), [("FITPRINT_REGOIN", "FITPRINT_REGION"), ("FITPRINT_DISABLED", "FITPRINT_DISABLE")])
