@@ -10,8 +10,8 @@ from fitprint import Config, Tracker
 from fitprint.carbon.series_file import read_series
 from fitprint.cli import main
 from fitprint.errors import ConfigError
-from fitprint.layers import resolve
 from fitprint.sensors.probe import Surroundings
+from fitprint.settings import resolve
 from fitprint.testing import ScriptedCounter
 
 TWO_COLUMNS = "time,carbon_intensity,value_g/kWh\n2025-01-01T00:00,100,100\n"
