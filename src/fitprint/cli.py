@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from fitprint.commands import advise, compare, demo, detect, estimate, regions, report, run, runs, when
+from fitprint.commands.wording import in_flags
 from fitprint.errors import ConfigError, FitprintError
 
 COMMANDS = (detect, run, estimate, regions, when, runs, report, advise, compare, demo)
@@ -18,10 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = options.command(options)
     except ConfigError as error:
-        print(f"fitprint: {error}", file=sys.stderr)
+        print(f"fitprint: {in_flags(str(error), options)}", file=sys.stderr)
         return 2
     except FitprintError as error:
-        print(f"fitprint: {error}", file=sys.stderr)
+        print(f"fitprint: {in_flags(str(error), options)}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of our output went away, as with `| head`
         sys.stderr.close()
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fitprint", description="The energy and CO2e of every training epoch.")
+    parser.add_argument("--version", action="version", version=f"fitprint {version('fitprint')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)

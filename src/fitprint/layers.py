@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.errors import ConfigError, MissingExtraError, did_you_mean
+from fitprint.near_misses import warn_of_near_misses
 from fitprint.notices import logger, show_on_console
 from fitprint.options import CHECKS, PARSERS
 
@@ -31,6 +32,7 @@ def outside(environ: Mapping[str, str], folder: Path | None) -> list[tuple[str, 
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    warn_of_near_misses(environ, CHECKS)
     fields = {name: environ.get(f"FITPRINT_{name.upper()}", "") for name in CHECKS}
     return checked({name: _parsed(name, text) for name, text in fields.items() if text.strip()}, "the environment")
 

@@ -83,7 +83,7 @@ def test_the_figure_tells_the_front_by_shape_as_well_as_by_colour(sweep, tmp_pat
     [
         (["--project", "swep"], 1, "Did you mean 'sweep'?"),
         (["no-such-run"], 1, "has no run 'no-such-run'"),
-        (["--metric", "reward"], 2, "mode='max' or mode='min'"),
+        (["--metric", "reward"], 2, "--mode 'max' or --mode 'min'"),
         (["--metric", "val_f1"], 1, "has no val_f1"),
         (["--mode", "most"], 2, "mode"),
         (["--figure", "x.bmp"], 2, ".svg, .png, .pdf"),

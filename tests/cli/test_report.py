@@ -132,7 +132,7 @@ def test_a_projects_total_is_json_too(tmp_path, capsys):
         (["--project", "sweep", "--run", "a"], 2, "either a project or runs"),
         (["--project", "swep"], 1, "Did you mean 'sweep'?"),
         (["--project", "sweep", "--final", "x"], 1, "no run 'x'"),
-        (["--project", "sweep", "--metric", "x"], 2, "mode"),
+        (["--project", "sweep", "--metric", "x"], 2, "no run has any"),
     ],
 )
 def test_what_a_projects_total_cannot_do_is_said(tmp_path, capsys, arguments, status, word):

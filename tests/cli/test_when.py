@@ -98,13 +98,13 @@ def test_a_column_and_its_unit_can_be_said(capsys, tmp_path):
         (["--hours", "7"], "a job that fits into the window: at most 6 h"),
         (["--hours", "3", "--within", "2"], "at most 2 h"),
         (["--hours", "3", "--within", "20"], "a time that series.csv covers"),
-        (["--hours", "3", "--power-w", "-5"], "power_w=-5.0 is not valid"),
-        (["--hours", "3", "--energy-kwh", "nan"], "energy_kwh=nan is not valid"),
+        (["--hours", "3", "--power-w", "-5"], "--power-w -5.0 is not valid"),
+        (["--hours", "3", "--energy-kwh", "nan"], "--energy-kwh nan is not valid"),
         (["--hours", "3", "--from", "soon"], "a time such as 2025-01-31T13:00Z"),
         (["--hours", "3", "--from", "2025-01-01T00:00"], "a time with its zone"),
         (["--hours", "3", "--tz", "Europe/Pari"], "Did you mean 'Europe/Paris'?"),
         (["--hours", "3", "--max-pauses", "-1"], "0 or more"),
-        (["--hours", "3", "--column", "price"], "column='price' is not valid"),
+        (["--hours", "3", "--column", "price"], "--column 'price' is not valid"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_reason(capsys, series, arguments, why):

@@ -284,7 +284,7 @@ def test_a_zone_that_does_not_exist_is_refused(read, tz):
             ["time,ci g/kWh,intensity", "2025-01-01T00:00Z,1,2"],
             "more than one column holds intensities among 'ci g/kwh', 'intensity'",
         ),
-        ([""], "no column holds intensities"),
+        ([""], "The file is empty."),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_the_reason(read, lines, why):

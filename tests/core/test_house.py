@@ -18,7 +18,7 @@ INTEGRATIONS = SOURCE.parent.parent / "integrations"
 # where they are the same entry.
 FLOORS = [
     {"errors", "clock", "assumption", "notices", "data", "process"},
-    {"units", "location", "shared", "told"},
+    {"units", "location", "shared", "told", "near_misses"},
     {"metrics", "noise", "ranks", "launch"},
     {"process_group"},
     {"coordination"},

@@ -30,8 +30,11 @@ KINDS = (
     ("given", ("forecast", "predicted")),
 )
 ACTUAL, PLAIN, FORECAST = 1, 2, 5
+# How a program says of a file what it does not tell by itself.
+IN_A_PROGRAM = "intensity=read_series('FILE', tz='ZONE') with fitprint.carbon.series_file.read_series"
 MISSING = {"", "-", "na", "n/a", "nan", "none", "null"}
 GRAMS = {"g": 1.0, "kg": 1e3, "t": 1e6, "tonne": 1e6, "lb": 453.59237}
+FILE_EXPECTED = "a CSV file of carbon intensities, whose first line names its columns"
 UNIT_EXPECTED = "a unit such as 'g/kWh', 'kg/MWh' or 'lb/MWh'"
 _UNIT = re.compile(r"(?<![a-z])(g|kg|t|tonne|lb)s?[ _-]*(?:co2[a-z]*?)?[ _-]*(?:/|per|_)[ _-]*([km])wh")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.IGNORECASE)
@@ -105,10 +108,12 @@ def _load(path: Path) -> _File:
         delimiter = max(",;\t", key=(lines or [""])[0].count)
         reader = csv.reader(lines, delimiter=delimiter)
         header = tuple(_letters(cell) for cell in next(reader, []))
+        if not any(header):
+            raise refusal("series", expected=FILE_EXPECTED, came=str(path), hint="The file is empty.")
         return _File(path.name, delimiter, header, tuple((reader.line_num, cells) for cells in reader if any(cells)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text in columns"
-        raise refusal("series", expected="a CSV file of carbon intensities", came=str(path), hint=f"{reason}.") from error
+        raise refusal("series", expected=FILE_EXPECTED, came=str(path), hint=f"{reason}.") from error
 
 
 def _letters(name: str) -> str:
@@ -206,7 +211,7 @@ def _instant(file: _File, line: int, time: datetime, zone: tzinfo | None, *, rep
     if time.tzinfo is not None:
         return time.timestamp()
     if zone is None:
-        raise file.refused(f"line {line}: {time} has no time zone. Give one as tz, for example tz='UTC' or tz='Europe/Paris'.")
+        raise file.refused(f"line {line}: {time} has no time zone. Give one as tz, for example tz='Europe/Paris': {IN_A_PROGRAM}.")
     second = time.replace(tzinfo=zone, fold=int(repeated)).timestamp()
     if datetime.fromtimestamp(second, zone).replace(tzinfo=None) != time:
         raise file.refused(f"line {line}: the clocks of {zone} skip {time}. Are these times in another zone?")

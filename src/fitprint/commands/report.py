@@ -14,6 +14,7 @@ from fitprint.carbon.provider_names import find_provider
 from fitprint.carbon.series_file import read_series
 from fitprint.commands.advise import of_project
 from fitprint.commands.live_series import add_network, fetched
+from fitprint.commands.printing import printable
 from fitprint.commands.project import print_project
 from fitprint.errors import FitprintError, refusal
 from fitprint.footprint import Footprint
@@ -147,7 +148,7 @@ def _total(options: argparse.Namespace, runs: Sequence[Footprint]) -> ProjectTot
 
 def _print(options: argparse.Namespace, runs: Sequence[Footprint], total: ProjectTotal | None) -> None:
     for run in runs if options.project is None else ():
-        print(run)
+        print("\n".join(printable(line) for line in str(run).split("\n")))
     if total is not None:
         print_project(total)
 
