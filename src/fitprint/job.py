@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import or_, sub
+from typing import Any
 
 from fitprint.budget import Decision
 from fitprint.energy import Energy
 from fitprint.notices import logger
+from fitprint.process import host_name, key_of
 from fitprint.ranks import Peers, gather_texts, local_rank
 from fitprint.sensors.counter import HOST_PARTS, Counter, Sensor
 from fitprint.sensors.probe import Sensors
@@ -51,6 +53,7 @@ class Job:
         self.own = Energy()
         self.hosts = _hosts(peers)
         self._host = {rank: number for number, ranks in enumerate(self.hosts, start=1) for rank in ranks}
+        self._names = [f"host-{number}" for number in range(1, len(self.hosts) + 1)]
         self._most = NEVER
         self._news: Facts | None = None
         self._own: dict[int, Energy] = {}
@@ -207,15 +210,35 @@ class Job:
     def _hear(self, facts: Sequence[Facts]) -> None:
         """Some of the ranks have other sensors than before."""
         self.facts, self._news = list(facts), None
+        self._name_sensors()
+        self._settled = {cell: energy.over(self.sensors) for cell, energy in self._settled.items()}
+
+    def recall(self, earlier: Sequence[Mapping[str, Any]]) -> None:
+        """Call the machines as the run did before it was resumed.
+
+        Args:
+            earlier: Rows of the machines on which it was.
+        """
+        found: list[Mapping[str, Any]] = []
+        for ranks in self.hosts:
+            key = key_of(self.peers.members[ranks[0]].host, self.run_id)
+            found.append({"host": host_name(key, [*earlier, *found]), "host_key": key})
+        self._names = [str(row["host"]) for row in found]
+        self._name_sensors()
+        self._settled = {
+            cell: Energy(self.sensors, energy.counts, energy.observed_ns, energy.duration_ns)
+            for cell, energy in self._settled.items()
+        }
+
+    def _name_sensors(self) -> None:
         sensors: list[Sensor] = []
         spans: list[slice] = []
         for rank, own in enumerate(self.facts):
             begin = len(sensors)
             taken = {sensor.id for sensor in sensors}
-            sensors += [_named(sensor, self._host[rank], rank, taken) for sensor in own.sensors]
+            sensors += [_named(sensor, self._names[self._host[rank] - 1], rank, taken) for sensor in own.sensors]
             spans.append(slice(begin, len(sensors)))
         self.sensors, self.spans = tuple(sensors), spans
-        self._settled = {cell: energy.over(self.sensors) for cell, energy in self._settled.items()}
 
     # ---- what all have used
 
@@ -335,7 +358,7 @@ def _kept(found: Sensors, keep: Sequence[bool]) -> Sensors:
     return replace(found, counters=tuple(counter for counter, own in pairs if own), devices=devices)
 
 
-def _named(sensor: Sensor, host: int, rank: int, taken: set[str]) -> Sensor:
+def _named(sensor: Sensor, host: str, rank: int, taken: set[str]) -> Sensor:
     """Under a name that no other machine's or container's sensor has."""
-    name = sensor.id if host == 1 else f"host-{host}:{sensor.id}"
+    name = sensor.id if host == "host-1" else f"{host}:{sensor.id}"
     return replace(sensor, id=f"rank-{rank}:{name}" if name in taken else name)

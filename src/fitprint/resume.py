@@ -15,6 +15,7 @@ from fitprint.options import check_run_id
 from fitprint.run_ids import job_run_id, new_run_id
 from fitprint.sensors.probe import Surroundings
 from fitprint.settings import Settings
+from fitprint.telling import Facts
 from fitprint.units import format_co2e, format_energy
 
 INHERITED = ("energy_j", "co2e_g", "co2e_low_g", "co2e_high_g")
@@ -76,6 +77,25 @@ class Identity:
         else:
             self._go_on_by_job()
         self.claim = self._own(self.claim)
+        return True
+
+    @property
+    def known(self) -> Footprint | None:
+        """What the ledger here, or a checkpoint, says that the run had spent."""
+        return self.before
+
+    def follow(self, _: Facts, before: Footprint | None) -> bool:
+        """Other machines of the job have ledgers of their own, which may know more of the run that goes on.
+
+        Args:
+            before: What all of them know it to have spent.
+
+        Returns:
+            Whether that is more than was known here.
+        """
+        if before is None or before.run_id != self.run_id or _joules(before) <= _joules(self.before):
+            return False
+        self.before, self.past_epochs = before, before.epochs
         return True
 
     def state(self, footprint: Footprint) -> dict[str, Any]:

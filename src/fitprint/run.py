@@ -28,7 +28,6 @@ from fitprint.provenance import Provenance, git_commit
 from fitprint.records import Records
 from fitprint.report.text import FIRST_LINE, headline
 from fitprint.resume import Identity
-from fitprint.run_ids import new_run_id
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
 from fitprint.sensors.company import overlap_of
 from fitprint.sensors.probe import Sensors, Surroundings
@@ -70,7 +69,7 @@ class Run:
         self._identity = (
             Identity(settings, kind, around, parent_run_id=parent_run_id, awaits_state=awaits_state)
             if self._leads
-            else Follower(settings.config.run_id or new_run_id(around.clock))
+            else Follower(settings, around, looks=job is not None and job.leads_host)
         )
         self.work = Work(count_flops=settings.flops and kind == "fit")
         self._settings = settings
@@ -214,8 +213,12 @@ class Run:
             return
         with self._lock:
             job = self._team.job
-            if isinstance(self._identity, Follower) and not self._identity.opened and self._identity.follow(job.leader):
-                self._remember()
+            if not self._identity.opened:
+                known = self._identity.before
+                if self._identity.follow(job.leader, self._team.spent_before()):
+                    self._remember()
+                if (before := self._identity.before) is not None and (before is not known or self._leads):
+                    job.recall(before.segments)
             before = self._identity.before
             budgets = [budget.limit for budget in self._settings.budgets]
             for joules in self._team.settle(self._books.time_s(), before.segments if before else (), budgets):

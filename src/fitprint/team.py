@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from fitprint.account import Account
 from fitprint.carbon.over_time import Mean
+from fitprint.earlier import find
 from fitprint.energy import Energy
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
 from fitprint.job import Job
 from fitprint.ledger.claim import Claim
+from fitprint.ledger.united import united
 from fitprint.records import Records
-from fitprint.resume import Identity
+from fitprint.resume import STARTED, Identity
+from fitprint.run_ids import job_run_id, new_run_id
 from fitprint.sensors.counter import Sensor
+from fitprint.sensors.probe import Surroundings
+from fitprint.settings import Settings
 from fitprint.telling import MICRO, Facts
 from fitprint.timeline import Timeline
 from fitprint.together import Together, together, told_of
@@ -69,11 +75,11 @@ class Team:
 
     def announce(self, identity: Identity | Follower, records: Records, sensors: tuple[Sensor, ...]) -> None:
         """Say what is said once, and again where it is new."""
-        what = (identity.run_id, sensors, identity.before)
+        what = (identity.run_id, sensors, identity.known)
         known, self._known = self._known, what
         if known and all(a is b for a, b in zip(what, known, strict=True)):
             return
-        first, before, factors = self.job.leads_host, identity.before if self.job.leads else None, records.factors
+        first, before, factors = self.job.leads_host, identity.known, records.factors
         facts = Facts(
             run_id=identity.run_id,
             sensors=sensors,
@@ -87,6 +93,12 @@ class Team:
             inherited=identity.inherited,
         )
         self.job.announce(facts)
+
+    def spent_before(self) -> Footprint | None:
+        """What the run had spent before it was resumed, by all that the ledgers of its machines know."""
+        job = self.job
+        told = [facts.before for facts in job.facts if facts.before is not None and facts.before["run_id"] == job.run_id]
+        return reduce(united, [Footprint.from_dict(before) for before in told]) if told else None
 
     def row(self, records: Records, intensities: Sequence[Mean | None], *, power_w: float, unseen_j: float) -> list[int]:
         """What this rank tells of its own sensors.
@@ -128,12 +140,20 @@ class Team:
 class Follower:
     """Who a run is on the ranks that do not lead: the one that the leading rank says. Takes ``resume.Identity``'s place.
 
+    The first on each machine looks into the ledger there: another one than the leading rank's may know more of a run that goes on.
+
     Args:
-        run_id: A name for the case that no other rank has one.
+        settings: The resolved options.
+        around: The machine: clock, environment.
+        looks: Whether it is the first on its machine.
     """
 
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
+    def __init__(self, settings: Settings, around: Surroundings, *, looks: bool) -> None:
+        self._settings, self._environ, self._looks = settings, around.environment(), looks
+        self._count = next(STARTED)
+        self._settled = False
+        self.run_id = settings.config.run_id or new_run_id(around.clock)
+        self.known: Footprint | None = None
         self.before: Footprint | None = None
         self.inherited: Mapping[str, Any] | None = None
         self.forked_from: str | None = None
@@ -142,23 +162,41 @@ class Follower:
         self.opened = False
 
     def settle(self) -> bool:
-        """The leading rank decides."""
+        """The leading rank decides; this one looks for what it may decide on, where no checkpoint says it."""
+        if not self._settled:
+            self._settled = True
+            asked = self._settings.config.run_id or job_run_id({**self._environ, "RANK": "0"}, self._count)
+            self._look_up(asked, completed=self._settings.config.run_id is not None)
         return False
 
     def restore(self, state: Mapping[str, Any], *, own: bool = False) -> bool:
         """Every rank gets the same state; the leading one tells what comes of it."""
+        if not self.opened:
+            self._settled = True
+            self._look_up(str(state["footprint"]["run_id"]), completed=True)
         return False
+
+    def _look_up(self, run_id: str | None, *, completed: bool) -> None:
+        if not self._looks or run_id is None:
+            return
+        recorded = find(run_id, self._settings, self._environ).recorded
+        if recorded is not None and (completed or recorded.status != "completed"):
+            self.known = recorded
 
     def state(self, footprint: Footprint) -> dict[str, Any]:
         """Plain types; frameworks keep the first rank's."""
         return {"schema": SCHEMA, "footprint": footprint.to_dict()}
 
-    def follow(self, facts: Facts) -> bool:
-        """Be the run that another rank is; returns whether it has spent something before that is new here."""
+    def follow(self, facts: Facts, before: Footprint | None) -> bool:
+        """Be the run that another rank is; returns whether it has spent something before that is new here.
+
+        Args:
+            facts: The leading rank's.
+            before: What all machines know the run to have spent.
+        """
         self.run_id = facts.run_id or self.run_id
         self.forked_from, self.inherited = facts.forked_from, facts.inherited
-        if facts.before is None or self.before is not None:
+        if before is None or self.before is not None:
             return False
-        self.before = Footprint.from_dict(facts.before)
-        self.past_epochs = self.before.epochs
+        self.before, self.past_epochs = before, before.epochs
         return True

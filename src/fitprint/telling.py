@@ -76,7 +76,7 @@ class Facts:
         pue: Facility power over IT power there.
         assumptions: What its factors rest on.
         notes: What a reader of the result has to know of its machine.
-        before: What the run had spent before it was resumed; rank 0's is everybody's.
+        before: What the ledger of its machine knows the run to have spent before it was resumed; all are brought together.
         forked_from: The run from whose checkpoint it began.
         inherited: What that run had spent.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+import time
 from importlib import resources
 
 import pytest
@@ -71,3 +72,49 @@ def test_two_hosts_in_two_places_make_one_footprint_with_a_row_each(hosts):
         [(records[0]["run_id"], "completed", 4)]
     ] * 2
     assert [runs[0]["energy_j"] for runs in ledgers] == [records[0]["energy_j"]] * 2
+
+
+def lost_in_epoch_2(host):
+    """Kill it there; returns what it had drawn when the other one last heard of it, at the least and at the most."""
+    host.wait_for("launch-0", "began-2")
+    time.sleep(0.25)
+    host.kill()
+    return host.drawn("launch-0", "started", "ended-1"), host.drawn("launch-0", "before", "began-2", widest=True)
+
+
+def of_host(record, name):
+    return sum(row["energy_j"] for row in record["hosts"] if row["host"] == name)
+
+
+def test_a_host_that_is_lost_ends_the_job_and_the_next_launch_counts_what_it_was_known_to_have_used(hosts):
+    one, two = hosts
+    jobs = static(hosts, "carried_on")
+    known_j = lost_in_epoch_2(two)
+    codes, said = done(jobs[:1], hosts)
+    assert codes == [1], said
+    assert "Connection closed by peer" in said or "Connection reset by peer" in said
+    assert "ChildFailedError" in said
+    (row,) = one.fitprint("runs")
+    survived_j = one.drawn("launch-0", "started", "broken")
+    assert (row["status"], row["epochs"]) == ("failed", 3)  # the third is incomplete
+    assert row["energy_j"] >= survived_j + known_j[0]
+
+    for host in hosts:
+        host.environ["LAUNCH"] = "-again"
+    codes, said = done(static([two, one], "carried_on"), hosts)  # the hosts have changed their places
+    assert codes == [0, 0], said
+    records = [host.marks("launch-0-again", rank)["footprint"] for host in hosts for rank in (0, 1)]
+    assert all(record == records[0] for record in records)
+    assert records[0]["run_id"] == row["run_id"]
+    assert [complete for _, _, complete in records[0]["epochs"]] == [True, True, False, True, True]
+    again_j = [host.drawn("launch-0-again", "started", "ending") for host in hosts]
+    least_j = (survived_j + again_j[0], known_j[0] + again_j[1])
+    again_j = [host.drawn("launch-0-again", "before", "after", widest=True) for host in hosts]
+    closing_j = 620.0 * 5  # the survivors, from the broken connection to the end of their run
+    most_j = (one.drawn("launch-0", "before", "broken", widest=True) + closing_j + again_j[0], known_j[1] + again_j[1])
+    for name, least, most in zip(("host-1", "host-2"), least_j, most_j, strict=True):
+        assert least <= of_host(records[0], name) <= most
+    assert records[0]["energy_j"] == pytest.approx(sum(row["energy_j"] for row in records[0]["hosts"]))
+    for host in hosts:
+        (row,) = host.fitprint("runs")
+        assert (row["status"], row["epochs"], row["energy_j"]) == ("completed", 5, pytest.approx(records[0]["energy_j"]))
