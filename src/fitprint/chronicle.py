@@ -9,6 +9,7 @@ from typing import Any
 from fitprint.books import Books
 from fitprint.budget import Spent
 from fitprint.clock import NS_PER_S, Clock
+from fitprint.effort import Effort
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.grid import Grid
@@ -38,6 +39,7 @@ class Chronicle:
         watch: The budgets.
         recorder: Writes.
         pots: Budgets that it shares with other runs, or None.
+        effort: What measuring costs.
         clock: Where the time comes from.
 
     Attributes:
@@ -56,6 +58,7 @@ class Chronicle:
         watch: Watch,
         recorder: Recorder,
         pots: Reservations | None,
+        effort: Effort,
         clock: Clock,
     ) -> None:
         self.records = records
@@ -68,6 +71,7 @@ class Chronicle:
         self._watch = watch
         self._recorder = recorder
         self._pots = pots
+        self._effort = effort
         self._clock = clock
         self._text_ns: int | None = None
         self._series_written_ns = 0
@@ -121,6 +125,7 @@ class Chronicle:
             self._pots.levels() if self._pots is not None else {},
             None if team is None else team.figures,
             None if team is None else team.job.own,
+            self._effort.cpu_s,
         )
 
     # ---- what is written down

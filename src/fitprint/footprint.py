@@ -88,8 +88,9 @@ class Footprint:
     running, completed, stopped, failed, interrupted or lost. A run that began from another's checkpoint
     names it in ``forked_from``; ``inherited`` is what that run had spent by then (``energy_j``, ``co2e_g``,
     ``co2e_low_g``, ``co2e_high_g``, ``epochs``), which is in none of this run's figures. ``launch`` is the same for all processes
-    that a launcher started together and that did not exchange what they used: each has a row of its own. Keys that this version
-    does not know are kept in ``extra`` and written back.
+    that a launcher started together and that did not exchange what they used: each has a row of its own. ``overhead_cpu_s`` is the
+    CPU time that measuring itself has cost, in hooks and in threads of its own. Keys that this version does not know are kept in
+    ``extra`` and written back.
     """
 
     run_id: str

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from fitprint.effort import Effort
 from fitprint.footprint import Footprint
 from fitprint.notices import logger
 from fitprint.run import Run
@@ -40,10 +41,13 @@ class Guard:
         Args:
             make: Returns it started, or None where nothing is to be measured.
         """
+        began_s = Effort.begin()
         try:
             self.run = make()
         except Exception:
             self.give_up("could not be started")
+        if self.run is not None:
+            self.run.effort.end(began_s)
 
     def safely(self, action: Callable[[Run], T], otherwise: T) -> T:
         """Do something with the live run; whatever fails is logged once and measures no more.
@@ -55,11 +59,14 @@ class Guard:
         run = self.run
         if run is None or self.broken or not run.alive:
             return otherwise
+        began_s = run.effort.begin()
         try:
             result = action(run)
         except Exception:
             self.give_up("failed")
             return otherwise
+        finally:
+            run.effort.end(began_s)
         run.watch.deliver()
         return result
 

@@ -94,6 +94,7 @@ class Meter:
         self._keeper: threading.Thread | None = None
         self._pid = NOT_STARTED
         self._asleep_ns = 0
+        self._cpu_s = 0.0
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
@@ -112,6 +113,11 @@ class Meter:
         if any(total.slow for total in self._totals):
             periods.append(GAUGE_PERIOD_S)
         return min(periods)
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds that the keeper has used."""
+        return self._cpu_s
 
     @property
     def alive(self) -> bool:
@@ -275,6 +281,8 @@ class Meter:
                     self._on_tick()
             except BaseException:  # a keeper that dies would lose wraps; a bad tick only loses a tick
                 logger().debug("keeper tick failed", exc_info=True)
+            finally:
+                self._cpu_s = time.thread_time()
 
     def _pause_s(self, read_s: float) -> float:
         """Until the next reading; all runs of a machine look around at the same moments, at every full second."""

@@ -53,6 +53,7 @@ class Stretch:
         pots: How full the project's pots were, by unit.
         together: What the ranks of a job have come to together; None where this process is alone.
         own: What this rank's own sensors have counted, from which its machine's factors are worked out.
+        overhead_cpu_s: CPU seconds that measuring has cost.
     """
 
     run_id: str
@@ -73,6 +74,7 @@ class Stretch:
     pots: Mapping[str, Level] = field(default_factory=dict)
     together: Together | None = None
     own: Energy | None = None
+    overhead_cpu_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,7 @@ class Records:
             co2e_high_g=self._known(grams.high),
             measured_fraction=energy.measured_fraction,
             coverage=energy.coverage,
+            overhead_cpu_s=stretch.overhead_cpu_s,
             intensity=factors.intensity.g_per_kwh,
             pue=float(factors.pue.value or 1),
             node_factor=factors.node_ratio(own),

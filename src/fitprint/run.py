@@ -14,6 +14,7 @@ from fitprint.budget import Decision, Spent
 from fitprint.chronicle import Chronicle
 from fitprint.clock import iso_utc
 from fitprint.drift import Range
+from fitprint.effort import Effort
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.grid import Grid
 from fitprint.job import Job
@@ -90,6 +91,7 @@ class Run:
         pots = Reservations(project, self._recorder) if project is not None else None
         say = logger().warning if self._leads else logger().debug
         self.watch = self._outlook.watch = Watch(settings.budgets, say, self._outlook.forecast, pots)
+        self.effort = Effort(lambda: self._books.meter.cpu_s, lambda: self._recorder.cpu_s)
         self._chronicle = Chronicle(
             records,
             self._books,
@@ -100,6 +102,7 @@ class Run:
             self.watch,
             self._recorder,
             pots,
+            self.effort,
             around.clock,
         )
         self._lock = threading.RLock()
@@ -177,6 +180,7 @@ class Run:
         self._books.frozen = True
         self._awaits_state = False
         self._open_record()
+        self.effort.conclude()
         self._chronicle.end(spent)
 
     def fail(self) -> None:
@@ -205,7 +209,8 @@ class Run:
             self._settle()
             self._team.announce(self._identity, self._chronicle.records, meter.sensors)
             told = self._periods.intensities()
-            return self._team.row(self._chronicle.records, told, power_w=meter.power_w, unseen_j=meter.unseen_j())
+            cpu_s = self.effort.cpu_s
+            return self._team.row(self._chronicle.records, told, power_w=meter.power_w, unseen_j=meter.unseen_j(), cpu_s=cpu_s)
 
     def hear(self) -> None:
         """Book what the others have told."""

@@ -100,7 +100,9 @@ class Team:
         told = [facts.before for facts in job.facts if facts.before is not None and facts.before["run_id"] == job.run_id]
         return reduce(united, [Footprint.from_dict(before) for before in told]) if told else None
 
-    def row(self, records: Records, intensities: Sequence[Mean | None], *, power_w: float, unseen_j: float) -> list[int]:
+    def row(
+        self, records: Records, intensities: Sequence[Mean | None], *, power_w: float, unseen_j: float, cpu_s: float
+    ) -> list[int]:
         """What this rank tells of its own sensors.
 
         Args:
@@ -108,10 +110,11 @@ class Team:
             intensities: Over the run, the open epoch and the open block, where they change.
             power_w: Power now.
             unseen_j: What has probably been drawn since the counters were read.
+            cpu_s: CPU seconds that measuring has cost.
         """
         factors = [records.factors_at(intensity) for intensity in intensities]
         energies = [self.job.own, self.epoch, self.block]
-        return self.job.row(told_of(records.beside, factors, energies, power_w=power_w, unseen_j=unseen_j))
+        return self.job.row(told_of(records.beside, factors, energies, power_w=power_w, unseen_j=unseen_j, cpu_s=cpu_s))
 
     def settle(self, wall_s: float, earlier: Sequence[Mapping[str, Any]], budgets: Sequence[str]) -> list[float]:
         """Book what has come; returns the joules of the validations that have ended since the last time, evenly.

@@ -36,6 +36,7 @@ class Told(NamedTuple):
         cost_u: Money.
         intensity_u: Grams per kWh.
         node_factor_u: Joules at the wall over those at the sensors.
+        effort_us: CPU time that measuring has cost.
     """
 
     number: int = 0
@@ -57,6 +58,7 @@ class Told(NamedTuple):
     cost_u: int = 0
     intensity_u: int = 0
     node_factor_u: int = 0
+    effort_us: int = 0
 
 
 FIELDS = len(Told._fields)

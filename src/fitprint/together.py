@@ -71,6 +71,7 @@ class Together:
             record,
             facility_energy_kwh=self.told.facility_uwh / MICRO / 1000,
             above_idle_j=None,
+            overhead_cpu_s=self.told.effort_us / MICRO,
             segments=hosts or record.segments,
             assumptions=tuple(rows.values()),
             notes=tuple(dict.fromkeys(record.notes + tuple(note for facts in self.facts for note in facts.notes))),
@@ -123,7 +124,15 @@ def _part(energy: Energy, span: slice) -> Energy:
     return Energy(energy.sensors[span], energy.counts[span], energy.observed_ns[span])
 
 
-def told_of(beside: Beside, factors: Sequence[Factors], energies: Sequence[Energy], *, power_w: float, unseen_j: float) -> Told:
+def told_of(
+    beside: Beside,
+    factors: Sequence[Factors],
+    energies: Sequence[Energy],
+    *,
+    power_w: float,
+    unseen_j: float,
+    cpu_s: float,
+) -> Told:
     """What this rank tells of its own sensors.
 
     Args:
@@ -132,17 +141,19 @@ def told_of(beside: Beside, factors: Sequence[Factors], energies: Sequence[Energ
         energies: What its sensors have counted in them.
         power_w: Power now.
         unseen_j: What has probably been drawn since the counters were read.
+        cpu_s: CPU seconds that measuring has cost.
     """
     grams = [each.grams(energy) for each, energy in zip(factors, energies, strict=True)]
     ends = [end for each in grams for end in (each.central, each.low, each.high)]
     now, run = factors[0], energies[0]
     fields = beside.fields(run) if run.sensors else {}
-    told = Told._make((0, *map(_micro, (power_w, unseen_j)), *map(_micro, ends), *(0,) * 7))
+    told = Told._make((0, *map(_micro, (power_w, unseen_j)), *map(_micro, ends), *(0,) * 8))
     return told._replace(
         facility_uwh=_micro(1000 * now.facility_kwh(run)),
         **{told: _micro(fields.get(name) or 0.0) for name, told in BESIDE.items()},
         intensity_u=_micro(now.intensity.g_per_kwh),
         node_factor_u=_micro(now.node_ratio(run)) if run.sensors else 0,
+        effort_us=_micro(cpu_s),
     )
 
 

@@ -51,6 +51,9 @@ class Clerk:
         errand: What else is to be done now and then; must not raise.
         claim: The right to write for the run; taken here where it is not held yet, and let go of at the end.
         stores: Whether the ledger is written too, or the journal alone.
+
+    Attributes:
+        cpu_s: CPU seconds that its thread has used.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Clerk:
         self._wake = threading.Event()
         self._closing = False
         self._warned = False
+        self.cpu_s = 0.0
         self._worth_waiting = True
         self._thread = threading.Thread(target=self._work, name="fitprint-clerk", daemon=True)
 
@@ -124,6 +128,7 @@ class Clerk:
             with FORKS.writing():
                 self._answer()
                 self._write()
+            self.cpu_s = time.thread_time()
             if not closing:
                 continue
             give_up_at = give_up_at or time.monotonic() + CLOSE_WITHIN_S - RETRY_S

@@ -73,6 +73,11 @@ class Recorder:
             where["before"] = {name: [record.to_dict() for record in records] for name, records in parts.items()}
         self.emit("start", run, **where)
 
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of the thread that writes."""
+        return self._clerk.cpu_s if self._clerk is not None else 0.0
+
     def emit(self, event: str, run: Callable[[], Footprint] | None = None, **fields: Any) -> None:
         """Hand an event over; it is written down later.
 
