@@ -66,7 +66,7 @@ def test_a_report_takes_a_services_past(service, capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize("words", [["when", "--hours", "1", "--live"], ["run", "--intensity"]])
 def test_without_leave_a_command_asks_nobody_and_says_how_to_allow_it(service, capsys, words):
     assert main([*words, "electricitymaps:FR", *(["--", "true"] if words[0] == "run" else [])]) == 2
-    assert "allow_network=True" in capsys.readouterr().err
+    assert "--allow-network" in capsys.readouterr().err
     assert service.asked == []
 
 
