@@ -16,6 +16,7 @@ from fitprint.work import Feed, parameters_of
 if importlib.util.find_spec("transformers") is None:
     raise MissingExtraError("fitprint_transformers", "transformers")
 from fitprint_transformers.settings import hparams_of
+from fitprint_transformers.stages import bracket, count
 from transformers import TrainerCallback
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
     reporter too (TensorBoard, MLflow, ...), which the Trainer calls before any callback of the user's. The state
     is in ``trainer_state.json``; a run that is resumed goes on with what it had spent, whatever options the
     callback has by then. A stop evaluates and saves before it leaves where the Trainer evaluates and saves at all.
+    Once attached, ``trainer.evaluate()`` and ``trainer.predict()`` outside of training are runs of their own, of kind
+    ``validate`` and ``predict``, in ``footprints``.
 
     Args:
         budget: A mass of CO2e such as ``"250 g"``, an energy such as ``"0.5 kWh"``, a Budget, or a
@@ -91,13 +94,13 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         self._log = log
         self._trainer: Trainer | None = None
         self._log_dir = ""
-        self.fitting = self._in_epoch = self._stopping = self._watched = False
+        self.fitting = self._in_epoch = self._stopping = self._watched = self._said_unattached = False
         self._phase = ""
         self.over = False  # the epoch's training is, its evaluation is to come
         self._first_step = self._began_at = 0
 
     def attach(self, trainer: Trainer) -> Self:
-        """Add this callback to a Trainer, or make one that it has already reach the Trainer's reporters.
+        """Add this callback to a Trainer, or make one that it has already reach the Trainer's reporters and methods.
 
         Args:
             trainer: Before ``train``.
@@ -112,6 +115,8 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
             raise refusal("trainer", expected="a Trainer of transformers", came=trainer, hint="Write callback.attach(trainer).")
         if self not in trainer.callback_handler.callbacks:
             trainer.add_callback(self)
+        if self._trainer is not trainer:
+            bracket(trainer, self)
         self._trainer = trainer
         return self
 
@@ -183,16 +188,34 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if not self.fitting:
+            self._count_stage(**kwargs)
             return
         self._leave()
         if self.over:
             self._end_epoch(args, state, control, evaluated=True)
         self._begin_work(state, control)
 
+    def on_predict(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any, **kwargs: Any
+    ) -> None:
+        if self.fitting:
+            self._leave()
+        else:
+            self._count_stage(**kwargs)
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._leave()
 
     # ---- inside
+
+    def _count_stage(self, model: Any = None, eval_dataloader: Any = None, **kwargs: Any) -> None:
+        """A pass outside of training; where nobody could see it begin, it is not measured."""
+        if self.series.open is not None:
+            work = self.series.tracker.work
+            self.series.shielded("counting what was evaluated", lambda: count(work, model, eval_dataloader), None)
+        elif self._trainer is None and not self._said_unattached:
+            self._said_unattached = True
+            logger().warning("an evaluation outside of training is measured only once carbon.attach(trainer) was called before it.")
 
     def _end_epoch(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, *, evaluated: bool = False) -> None:
         """Close the open epoch, publish it, and pass a stop on, with the last evaluation and checkpoint."""

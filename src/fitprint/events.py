@@ -40,9 +40,16 @@ class EventTracker:
 
     # ---- events
 
-    def begin_epoch(self, index: int, schedule: Schedule) -> int:
-        """Open an epoch; returns the number of batches after which to call ``look``."""
-        self._meetings.exchange(index, schedule)
+    def begin_epoch(self, index: int, schedule: Schedule, *, sure: int | None = None) -> int:
+        """Open an epoch; returns the number of batches after which to call ``look``.
+
+        Args:
+            index: Its number, from 0.
+            schedule: What is planned, as far as it is known.
+            sure: Of the ranks of a job: batches after each of which this one is sure to be able to look; by default
+                all that are planned.
+        """
+        self._meetings.exchange(index, (schedule.batches or NEVER) if sure is None else sure)
         return self._meetings.agree(self._guard.safely(lambda run: run.begin_epoch(index, schedule), NEVER), index)
 
     def look(self, batches_done: int) -> tuple[int, dict[str, float]]:
@@ -55,13 +62,13 @@ class EventTracker:
             The number of batches after which to look next, and the scalars of a block that ended.
         """
         nothing: tuple[int, dict[str, float]] = (NEVER, {})
-        self._meetings.exchange(batches_done, fresh=False)
+        self._meetings.look(batches_done)
         next_look, block = self._guard.safely(lambda run: _look(run, batches_done), nothing)
         return self._meetings.agree(next_look, batches_done), block
 
     def end_epoch(self, *, steps: int | None = None, complete: bool = True) -> None:
         """Close the epoch, record it, and decide whether another may begin."""
-        self._meetings.exchange(0)
+        self._meetings.end()
         self._guard.safely(lambda run: run.end_epoch(steps=steps, complete=complete), None)
         self._meetings.agree(NEVER, 0)
 

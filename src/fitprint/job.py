@@ -20,8 +20,9 @@ from fitprint.sensors.share import Shared
 from fitprint.telling import CELLS, FIELDS, Facts, Told, cell_of, later, row_of
 
 NEVER = 2**62
-# What ranks meet for. All of them must be at the same place.
-BOOK, AGREE = 1, 2
+# What ranks meet for. All of them must be at the same place; but that one is at its epoch's end already while others look
+# inside it is met with, too: it takes part in their look, after which nobody looks before the end.
+BOOK, AGREE, LOOK, END = 1, 2, 3, 4
 
 
 class Job:
@@ -112,19 +113,26 @@ class Job:
         """Tell everybody at the next exchange what is new about this rank."""
         self._news = facts if facts != self.facts[self.rank] else None
 
-    def exchange(self, row: Sequence[int] | None, where: int, *, batches: int | None = None) -> None:
+    def exchange(self, row: Sequence[int] | None, where: int, *, batches: int | None = None, what: int = BOOK) -> int:
         """Tell what this rank has used, and hear it of all others; every rank comes here at the same place.
 
         Args:
             row: What ``row`` returned; None where measuring has failed: then this rank's last word stands.
             where: Number of the batch or epoch.
-            batches: How many the epoch that begins will have; None where none begins, or where that is not known.
+            batches: After how many of the epoch that begins it may be looked into; None where none begins.
+            what: ``LOOK`` inside an epoch, ``END`` at its end, ``BOOK`` elsewhere.
+
+        Returns:
+            Where they have met: at an epoch's end the number of the batch after which others still look, or 0; 0 too
+            where nobody is met any more.
         """
         row = self._remember(row)
         if self.apart:
-            return
+            return 0
         try:
-            heads = self._meet(BOOK, where, len(row), int(self._news is not None), self._most if batches is None else batches)
+            most = 0 if what == END else self._most if batches is None else batches
+            heads = self._meet(what, where, len(row), int(self._news is not None), most)
+            where = max(head[1] for head in heads)
             # The data of ranks may differ in length: none looks where another does not come.
             self._most = min(head[4] for head in heads)
             if any(head[3] for head in heads):
@@ -135,6 +143,8 @@ class Job:
             self.rows = [later(old, new[: head[2]]) for old, new, head in zip(self.rows, told, heads, strict=True)]
         except Exception as error:
             self._part(error)
+            return 0
+        return where
 
     def agree(self, decision: Decision | None, look: int, where: int) -> int:
         """Stop if any rank has to, for the reason of the lowest; look next where the first of them wants to.
@@ -151,7 +161,7 @@ class Job:
             return NEVER
         new = decision if self.decision is None else None
         try:
-            heads = self._meet(AGREE, where, int(new is not None), look if look <= self._most else NEVER)
+            heads = self._meet(AGREE, where, int(new is not None), look if look <= self._most else NEVER, 0)
             if any(head[2] for head in heads):
                 reasons = [json.loads(text) for text in gather_texts(self.peers, json.dumps(new.to_dict() if new else None))]
                 self.decision = Decision(**next(reason for reason in reasons if reason))
@@ -194,7 +204,9 @@ class Job:
 
     def _meet(self, what: int, where: int, *words: int) -> list[list[int]]:
         heads = self.peers.gather([what, where, *words])
-        if len({(head[0], head[1]) for head in heads}) > 1:
+        places = {(head[0], head[1]) for head in heads}
+        looking = {place for place in places if place[0] == LOOK}
+        if len(places) > 1 and (len(looking) != 1 or places - looking != {(END, 0)}):
             raise RuntimeError("they are not at the same place of the training")
         return heads
 

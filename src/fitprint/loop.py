@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from fitprint.account import PHASES
-from fitprint.batches import BatchCount
+from fitprint.batches import BatchCount, CountedBatches, length_of
 from fitprint.config import Config
 from fitprint.events import EventTracker
 from fitprint.notices import logger, show_on_console
@@ -30,6 +30,8 @@ class LoopTracker(EventTracker):
         super().__init__(config, peers)
         self._batches = BatchCount()
         self._left_loop = self._reminded = False
+        self._phases: list[str] = []
+        self._counted = 0
         self._broke_off: str | None = None
 
     def epochs(self, iterable: Iterable[T]) -> Iterator[T]:
@@ -58,7 +60,8 @@ class LoopTracker(EventTracker):
         """
         self._remind_to_start()
         self._left_loop, self._broke_off = False, None
-        self._batches.look_at = self.begin_epoch(index, self._batches.begin(schedule or Schedule()))
+        plan = self._batches.begin(schedule or Schedule())
+        self._batches.look_at = self.begin_epoch(index, plan, sure=self._batches.sure)
         try:
             yield
         except GeneratorExit:  # a break, or an exception in the loop's body: only __exit__ can tell
@@ -86,9 +89,11 @@ class LoopTracker(EventTracker):
             logger().warning("phase %r is not known and is booked as 'other'; known are %s", name, ", ".join(PHASES))
             name = "other"
         self.enter(name)
+        self._phases.append(name)
         try:
             yield
         finally:
+            self._phases.pop()
             self.leave(name)
 
     @contextmanager
@@ -96,8 +101,9 @@ class LoopTracker(EventTracker):
         """Train on, or predict, one batch inside, so that samples and operations are known.
 
         Inside an epoch the budgets are asked between batches, and ``should_stop`` turns true where the next ones
-        would not fit; of processes that train together it does so between epochs. A batch of validation inside an
-        epoch is not counted: it trains nothing.
+        would not fit. Processes that train together meet for it, so that all of them have to count their batches; they
+        do it from the second epoch on, in which it is known how many all of them count, or from the first where they loop
+        over ``batches``. A batch of validation inside an epoch is not counted: it trains nothing.
 
         Args:
             samples: Samples of the batch, or None.
@@ -115,18 +121,46 @@ class LoopTracker(EventTracker):
         nothing: AbstractContextManager[None] = nullcontext()
         with self._guard.safely(lambda run: run.batch(model), nothing):
             yield
-        known = self._told.samples(samples)
-        if self._guard.safely(lambda run: run.count(known), False):
+        self._count(self._told.samples(samples))
+
+    def batches(self, loader: Iterable[T]) -> CountedBatches[T]:
+        """Count the batches of a loader one by one, as ``batch`` does; the loop over them ends by itself at a stop.
+
+        Made before the first epoch, it says how long epochs are: then the first, too, is looked into in all processes
+        that train together. Every process of a job has to loop over its own. ``batch`` inside tells the samples.
+
+        Args:
+            loader: Batches, such as a DataLoader; for each epoch it is iterated over anew.
+
+        Example::
+
+            batches = tracker.batches(loader)
+            for epoch in tracker.epochs(range(10)):
+                for x, y in batches:
+                    train(x, y)
+        """
+        self._batches.declare(length_of(loader))
+        seen = self._counted
+
+        def done() -> bool:
+            nonlocal seen
+            if self._counted == seen:
+                self._count(None)
+            seen = self._counted
+            return not self.should_stop
+
+        return CountedBatches(loader, done)
+
+    def _count(self, samples: int | None) -> None:
+        """A batch is done. A rank whose measuring has failed goes on counting: the others wait for it at looks."""
+        self._counted += 1
+        trained = self._meetings.job is not None and (not self._phases or self._phases[-1] in ("train", "other"))
+        if self._guard.safely(lambda run: run.count(samples), trained):
             self._look_inside()
 
     def _look_inside(self) -> None:
-        """A batch of a plain loop is done: the budgets are asked where it is time.
-
-        Ranks that train together meet between epochs alone: whether all of them count all batches is not known.
-        """
+        """A batch of a plain loop is done: the budgets are asked where it is time, by all ranks of a job after the same."""
         batches = self._batches
-        if self._meetings.job is not None:
-            return
         if batches.count():
             self._guard.safely(lambda run: run.plan(batches.plan), None)
         if batches.due:
@@ -136,8 +170,7 @@ class LoopTracker(EventTracker):
 
     def _end_counted(self, end: Callable[..., None]) -> None:
         """End an epoch of a plain loop; how long it was is the plan of the next."""
-        if self._meetings.job is None:
-            self._guard.safely(lambda run: self._batches.remind(run.watch.budgets), None)
+        self._guard.safely(lambda run: self._batches.remind(run.watch.budgets), None)
         complete = self._batches.end()
         self._guard.safely(lambda run: run.plan(self._batches.plan), None)
         end(complete=complete)

@@ -10,9 +10,8 @@ from dataclasses import replace
 from fitprint.blocks import NEVER
 from fitprint.coordination import peers_of
 from fitprint.guard import Guard
-from fitprint.job import Job, owned_alone
+from fitprint.job import BOOK, END, LOOK, Job, owned_alone
 from fitprint.ownership import Ownership
-from fitprint.pace import Schedule
 from fitprint.process import machine
 from fitprint.ranks import Member, Peers
 from fitprint.sensors.probe import Sensors, Surroundings
@@ -70,18 +69,31 @@ class Meetings:
         """The job, as long as this process takes part in it; a forked child does not."""
         return self.job if not self._parted and self._pid == os.getpid() else None
 
-    def exchange(self, where: int, schedule: Schedule | None = None, *, fresh: bool = True) -> None:
+    def exchange(self, where: int, batches: int | None = None) -> None:
         """Tell the other ranks what this one has used, and hear it of them.
 
         Args:
-            where: Number of the batch or epoch.
-            schedule: The plan of the epoch that begins; None where none does.
-            fresh: Read the sensors for it.
+            where: Number of the epoch that begins; 0 elsewhere.
+            batches: After how many of its batches it may be looked into; None where none begins.
         """
-        if (job := self.team) is not None:
-            batches = None if schedule is None else schedule.batches or NEVER
-            job.exchange(self._guard.safely(lambda run: run.tell(fresh=fresh), None), where, batches=batches)
-            self._guard.safely(lambda run: run.hear(), None)
+        self._exchange(BOOK, where, batches)
+
+    def look(self, where: int) -> None:
+        """The same inside an epoch, after so many of its batches, without reading the sensors anew."""
+        self._exchange(LOOK, where, fresh=False)
+
+    def end(self) -> None:
+        """The same at an epoch's end. Ranks that still look inside it are joined in that first; then they look no more."""
+        while (where := self._exchange(END, 0)) > 0:
+            self.agree(NEVER, where)
+
+    def _exchange(self, what: int, where: int, batches: int | None = None, *, fresh: bool = True) -> int:
+        """Returns where they have met, see ``Job.exchange``."""
+        if (job := self.team) is None:
+            return 0
+        where = job.exchange(self._guard.safely(lambda run: run.tell(fresh=fresh), None), where, batches=batches, what=what)
+        self._guard.safely(lambda run: run.hear(), None)
+        return where
 
     def agree(self, next_look: int, where: int) -> int:
         """Stop with the other ranks, and look when they do.

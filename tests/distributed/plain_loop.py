@@ -51,6 +51,30 @@ def stopped_by_one_rank(rank: int) -> dict:
     return {**record(tracker.footprint), "batches": batches}
 
 
+def stopped_in_a_counted_loop(rank: int) -> dict:
+    """Both count their batches; the loader says its length before the first epoch."""
+    done = 0
+    with Tracker(budget=Budget("60 J", check=1) if rank == 1 else None) as tracker:
+        batches = tracker.batches(range(400))
+        for _ in tracker.epochs(range(2)):
+            for _ in batches:
+                train(0.01)
+                done += 1
+    return {**record(tracker.footprint), "batches": done}
+
+
+def of_uneven_batches(rank: int) -> dict:
+    """As data that does not divide evenly is: now the one rank has more batches, now the other; more epochs, fewer batches."""
+    began_s, lengths = time.monotonic(), ((6, 5), (5, 6), (6, 6), (2, 6), (6, 1))
+    with Tracker(budget=Budget("1 MJ", check=1)) as tracker:
+        for epoch in tracker.epochs(range(len(lengths))):
+            dist.all_reduce(torch.ones(1))
+            for _ in range(lengths[epoch][rank]):
+                with tracker.batch(8):
+                    time.sleep(0.01)
+    return {**record(tracker.footprint), "took_s": time.monotonic() - began_s}
+
+
 def broken_on_one_rank(rank: int) -> dict:
     with Tracker(budget="1 MJ") as tracker:
         for epoch in tracker.epochs(range(3)):
@@ -105,7 +129,8 @@ def raised_on_one_rank(rank: int) -> dict:
 if __name__ == "__main__":
     dist.init_process_group("gloo")
     rank = dist.get_rank()
-    scenes = (measured, stopped_by_one_rank, broken_on_one_rank, on_two_machines, raised_on_one_rank, missing_on_one_rank)
+    together = (measured, stopped_by_one_rank, stopped_in_a_counted_loop, of_uneven_batches, broken_on_one_rank, on_two_machines)
+    scenes = (*together, raised_on_one_rank, missing_on_one_rank)
     report(os.environ["RANK"], {scene.__name__: scene(rank) for scene in scenes})
     dist.barrier()
     dist.destroy_process_group()

@@ -66,6 +66,25 @@ def test_a_stop_that_one_rank_decides_is_everybodys_at_the_same_batch(scenes):
     assert first["energy_j"] < 60 + 120 * 0.2
 
 
+def test_ranks_that_count_their_batches_stop_inside_an_epoch_after_the_same(scenes):
+    first, second = of(scenes, "stopped_in_a_counted_loop")
+    assert 0 < first["batches"] == second["batches"] < 400
+    assert first["stop_reason"] == second["stop_reason"]
+    assert first["status"] == second["status"] == "stopped"
+    assert [epoch[2] for epoch in first["epochs"]] == [epoch[2] for epoch in second["epochs"]] == [False]
+    assert first["energy_j"] == second["energy_j"] < 60 + 120 * 0.2
+
+
+def test_ranks_of_uneven_batches_look_inside_epochs_and_wait_for_nobody(scenes):
+    first, second = of(scenes, "of_uneven_batches")
+    for record in (first, second):
+        assert [epoch[2] for epoch in record["epochs"]] == [True] * 5
+        assert record["took_s"] < 30
+    assert first["epochs"] == second["epochs"]
+    assert first["energy_j"] == second["energy_j"]
+    assert "exchange no more what they use (they are not at the same place" not in scenes["errors"]
+
+
 def test_a_rank_whose_measuring_fails_hangs_nobody(scenes):
     first = of(scenes, "broken_on_one_rank")[0]
     assert len(first["epochs"]) == 3

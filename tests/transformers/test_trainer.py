@@ -209,6 +209,74 @@ def test_an_evaluation_outside_of_training_is_not_taken_for_a_phase(carbon, trai
     assert callback.footprint.energy_j == EPOCH_J
 
 
+def test_evaluate_and_predict_of_an_attached_trainer_are_runs_of_their_kind(carbon, trainer, data, tmp_path):
+    callback = carbon(ledger=str(tmp_path / "fitprint.db"))
+    made = trainer(callback, attach=True, num_train_epochs=1)
+    made.evaluate()
+    made.train()
+    made.predict(data["train_dataset"])
+    runs = callback.footprints
+    assert [(f.kind, f.energy_j, f.status) for f in runs] == [
+        ("validate", 2 * 50, "completed"),
+        ("fit", EPOCH_J, "completed"),
+        ("predict", 4 * 50, "completed"),
+    ]
+    assert [f.phases for f in (runs[0], runs[2])] == [{"validate": 100.0}, {"predict": 200.0}]
+    assert [(f.samples, f.batch_size) for f in (runs[0], runs[2])] == [(4, 2), (8, 2)]
+    assert all(f.parameters == sum(p.numel() for p in made.model.parameters()) for f in runs)
+    assert callback.footprint is runs[1]
+    ledger = Ledger(tmp_path / "fitprint.db")
+    assert [ledger.footprint(f.run_id).kind for f in runs] == ["validate", "fit", "predict"]
+
+
+def test_an_evaluation_of_several_datasets_is_one_run(carbon, trainer, data):
+    callback = carbon()
+    made = trainer(callback, attach=True)
+    made.evaluate({"one": data["eval_dataset"], "two": data["train_dataset"]})
+    assert [(f.kind, f.energy_j, f.samples) for f in callback.footprints] == [("validate", 2 * 50 + 4 * 50, 12)]
+
+
+def test_an_evaluation_that_fails_is_on_record_and_the_next_is_a_run_of_its_own(carbon, trainer, data):
+    callback = carbon()
+    made = trainer(callback, attach=True)
+    with pytest.raises(TypeError):
+        made.predict([1, 2])
+    made.predict(data["eval_dataset"])
+    assert [(f.kind, f.status) for f in callback.footprints] == [("predict", "failed"), ("predict", "completed")]
+
+
+def test_an_attached_training_that_raises_has_failed_at_once(carbon, trainer, monkeypatch):
+    callback = carbon()
+    made = trainer(callback, attach=True)
+
+    def broken(*_, **__):
+        raise ZeroDivisionError("mine")
+
+    monkeypatch.setattr(made, "training_step", broken)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        made.train()
+    made.evaluate()
+    assert [(f.kind, f.status) for f in callback.footprints] == [("fit", "failed"), ("validate", "completed")]
+
+
+def test_attaching_twice_measures_once(carbon, trainer):
+    callback = carbon()
+    made = trainer(callback, attach=True)
+    callback.attach(made)
+    made.evaluate()
+    assert [f.energy_j for f in callback.footprints] == [100.0]
+
+
+def test_one_who_evaluates_without_attaching_is_told_how_once(carbon, trainer, data, caplog):
+    callback = carbon()
+    made = trainer(callback)
+    with caplog.at_level(logging.WARNING, "fitprint"):
+        made.evaluate()
+        made.predict(data["eval_dataset"])
+    assert caplog.text.count("carbon.attach(trainer)") == 1
+    assert callback.footprints == []
+
+
 def test_the_run_is_in_the_ledger(carbon, trainer, tmp_path):
     callback = carbon(ledger=str(tmp_path / "fitprint.db"))
     trainer(callback).train()
