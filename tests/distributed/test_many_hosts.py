@@ -46,12 +46,12 @@ def static(order, *scenes):
 def elastic(hosts):
     """What torchrun is given where hosts may come and go; they meet on the second, and ranks go by address."""
     meeting_place = hosts[1]
-    at = ("--nnodes=1:2", "--max-restarts=1", "--rdzv-backend=c10d", f"--rdzv-endpoint={meeting_place.address}:{PORT}", "--rdzv-id=job-7")
+    meet = ("--rdzv-backend=c10d", f"--rdzv-endpoint={meeting_place.address}:{PORT}", "--rdzv-id=job-7")
     # Whoever is there first waits so long for the other one, and at the restart for one that does not come.
     patience = f"last_call_timeout={LAST_CALL_S},keep_alive_interval=1,keep_alive_max_attempt=3"
     return [
         host.torchrun(
-            *at,
+            *("--nnodes=1:2", "--max-restarts=1", *meet),
             f"--rdzv-conf={patience},is_host={int(host is meeting_place)}",
             f"--local-addr={host.address}",
             script="many_hosts.py",
