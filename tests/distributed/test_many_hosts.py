@@ -66,7 +66,7 @@ def done(jobs, hosts):
     return codes, "".join(host.said() for host in hosts)[-4000:]
 
 
-def test_two_hosts_in_two_places_make_one_footprint_with_a_row_each(hosts):
+def test_two_hosts_in_two_places_make_one_footprint_with_a_row_each(hosts, tmp_path):
     codes, said = done(static(hosts, "measured"), hosts)
     assert codes == [0, 0], said
     records = [host.marks("measured", rank)["footprint"] for host in hosts for rank in (0, 1)]
@@ -91,6 +91,12 @@ def test_two_hosts_in_two_places_make_one_footprint_with_a_row_each(hosts):
         [(records[0]["run_id"], "completed", 4)]
     ] * 2
     assert [runs[0]["energy_j"] for runs in ledgers] == [records[0]["energy_j"]] * 2
+    run_id, brought = records[0]["run_id"], str(tmp_path / "brought.db")
+    assert [host.fitprint("report", run_id)["energy_j"] for host in hosts] == [records[0]["energy_j"]] * 2
+    assert hosts[1].fitprint("runs", "import", str(hosts[1].folder), "--ledger", brought)["new"] == 1
+    assert hosts[0].fitprint("runs", "import", str(hosts[0].folder), "--ledger", brought)["new"] == 0
+    (row,) = hosts[0].fitprint("runs", "--ledger", brought)
+    assert (row["run_id"], row["status"], row["energy_j"], row["epochs"]) == (run_id, "completed", records[0]["energy_j"], 4)
 
 
 def lost_in_epoch_2(host):
