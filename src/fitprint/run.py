@@ -224,6 +224,7 @@ class Run:
                     self._remember()
                 if (before := self._identity.before) is not None and (before is not known or self._leads):
                     job.recall(before.segments)
+                self._team.heard = not self._awaits_state
             before = self._identity.before
             budgets = [budget.limit for budget in self._settings.budgets]
             for joules in self._team.settle(self._books.time_s(), before.segments if before else (), budgets):

@@ -38,6 +38,7 @@ class Team:
         figures: What the ranks have come to together.
         timeline: The energy of all of them over time.
         left: This rank has left the open epoch, which is closed once others have told of it; whether it was complete.
+        heard: The others have been heard, and what they know of the run.
     """
 
     def __init__(self, job: Job, account: Account) -> None:
@@ -46,6 +47,7 @@ class Team:
         self.figures = Together()
         self.timeline = Timeline()
         self.left: bool | None = None
+        self.heard = False
         self._account = account
         self._known: tuple[object, ...] = ()
         self._validations = 0
@@ -54,7 +56,7 @@ class Team:
     @property
     def has_met(self) -> bool:
         """Whether the others have been heard, or never will be: then it is known which run this is."""
-        return self.job.apart or self.job.run_id != ""
+        return self.job.apart or self.heard
 
     @property
     def power_w(self) -> float:

@@ -38,9 +38,11 @@ class Training:
         per_host: How many of them share a machine.
         regions: Of the machines.
         budgets: Of each rank; the same for all where one is given.
+        ledgers: Of the machines.
+        awaits_state: A checkpoint may still say which run it is.
     """
 
-    def __init__(self, size, *, per_host=None, regions=("FR",), budgets=(None,), ledger="off"):
+    def __init__(self, size, *, per_host=None, regions=("FR",), budgets=(None,), ledger="off", ledgers=(), awaits_state=False):
         self.size, self.clock = size, FakeClock()
         self.ranks = FakeRanks(size, per_host=per_host, within_s=5.0)
         self.step = threading.Barrier(size, timeout=5.0)
@@ -55,11 +57,12 @@ class Training:
             self.trackers.append(
                 Tracker(
                     region=regions[host % len(regions)],
-                    ledger=ledger,
+                    ledger=ledgers[host] if ledgers else ledger,
                     budget=budgets[rank % len(budgets)],
                     counters=counters,
                     around=Surroundings(clock=self.clock, environ={}),
                     peers=self.ranks.peers[rank],
+                    awaits_state=awaits_state,
                 )
             )
 
@@ -584,3 +587,51 @@ def test_a_run_whose_first_rank_was_killed_has_what_the_others_wrote(tmp_path, m
     # One epoch of both; of the second each rank knew its own.
     assert whole.energy_j == 251.0 * EPOCH_S + 251.0 * EPOCH_S
     assert whole.energy_j > max(record.energy_j for record in records)
+
+
+@pytest.mark.parametrize("ticks", [False, True])
+def test_a_checkpoint_goes_on_with_what_any_machines_ledger_knows_to_have_been_used_after_it(tmp_path, ticks):
+    lasting = str(tmp_path / "two" / "fitprint.db")
+    states = {}
+    job = Training(2, per_host=1, ledgers=(str(tmp_path / "one" / "fitprint.db"), lasting))
+
+    def first(rank, tracker):
+        for epoch in tracker.epochs(range(5)):
+            if epoch == 1:
+                states[rank] = tracker.state()
+            if epoch == 2:
+                raise RuntimeError("the job is killed")
+            job.together(EPOCH_S)
+
+    before = job.run(first)[1]
+    assert before.energy_j == 301.0 * 2 * EPOCH_S
+    assert states[0]["footprint"]["energy_j"] == 301.0 * EPOCH_S
+    # The first machine has been replaced by one that has never heard of the run.
+    again = Training(2, per_host=1, ledgers=(str(tmp_path / "new" / "fitprint.db"), lasting), awaits_state=True)
+
+    def second(rank, tracker):
+        tracker.resume(states[0])
+        if ticks:
+            ticking_between_telling_and_hearing(tracker)
+        again.together(1.0)
+        for _ in tracker.epochs(range(2, 4)):
+            again.together(EPOCH_S)
+
+    one, two = again.run(second)
+    assert not again.failures
+    assert one.run_id == two.run_id == before.run_id
+    assert one.energy_j == two.energy_j == before.energy_j + 301.0 * (1.0 + 2 * EPOCH_S)
+    assert [epoch.energy_j for epoch in one.epochs if epoch.complete] == [301.0 * EPOCH_S] * 4
+    assert [row["energy_j"] for row in Ledger(tmp_path / "new" / "fitprint.db").runs()] == [one.energy_j]
+
+
+def ticking_between_telling_and_hearing(tracker):
+    """The keeper, which looks every few seconds, may do so there."""
+    job = tracker._meetings.job
+    exchange = job.exchange
+
+    def then_tick(*args, **options):
+        exchange(*args, **options)
+        tracker._guard.run._tick()
+
+    job.exchange = then_tick

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 from observer import ask
@@ -20,6 +21,23 @@ def counted_j() -> float:
 def mark(run: str, place: str) -> None:
     """Tell the observer where this rank is, and go on when it has read the counters."""
     ask(int(os.environ["OBSERVER"]), run, place, int(os.environ["RANK"]))
+
+
+class Marks:
+    """Where a rank has been, and what the machine's counters showed there; they survive a kill."""
+
+    def __init__(self, launch: str) -> None:
+        self._path = Path(os.environ["OUT"], f"{launch}-{os.environ['LOCAL_RANK']}.json")
+        self._marks: dict[str, object] = {}
+
+    def mark(self, where: str) -> None:
+        self.write(where, {"cpu_j": counted_j(), "s": time.monotonic()})
+
+    def write(self, name: str, value: object) -> None:
+        self._marks[name] = value
+        new = self._path.with_suffix(".new")
+        new.write_text(json.dumps(self._marks))
+        new.replace(self._path)
 
 
 def observed(run: str, carbon, base: type, begin: str, end: str) -> list:

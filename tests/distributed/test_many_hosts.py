@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.timeout(150), pytest.mark.skipif(not sys.platform.star
 
 PACKAGE, MEMORY = "intel-rapl:0", "intel-rapl:0:0"
 J_PER_KWH = 3_600_000
+LAST_CALL_S = 10
 
 
 def grams_per_kwh(region):
@@ -42,12 +43,30 @@ def static(order, *scenes):
     return [host.torchrun(*at, f"--node-rank={number}", script="many_hosts.py", args=scenes) for number, host in enumerate(order)]
 
 
+def elastic(hosts):
+    """What torchrun is given where hosts may come and go; they meet on the second, and ranks go by address."""
+    meeting_place = hosts[1]
+    meet = ("--rdzv-backend=c10d", f"--rdzv-endpoint={meeting_place.address}:{PORT}", "--rdzv-id=job-7")
+    # Whoever is there first waits so long for the other one, and at the restart for one that does not come.
+    patience = f"last_call_timeout={LAST_CALL_S},keep_alive_interval=1,keep_alive_max_attempt=3"
+    return [
+        host.torchrun(
+            *("--nnodes=1:2", "--max-restarts=1", *meet),
+            f"--rdzv-conf={patience},is_host={int(host is meeting_place)}",
+            f"--local-addr={host.address}",
+            script="many_hosts.py",
+            args=("carried_on",),
+        )
+        for host in hosts
+    ]
+
+
 def done(jobs, hosts):
     codes = [job.wait(timeout=120) for job in jobs]
     return codes, "".join(host.said() for host in hosts)[-4000:]
 
 
-def test_two_hosts_in_two_places_make_one_footprint_with_a_row_each(hosts):
+def test_two_hosts_in_two_places_make_one_footprint_with_a_row_each(hosts, tmp_path):
     codes, said = done(static(hosts, "measured"), hosts)
     assert codes == [0, 0], said
     records = [host.marks("measured", rank)["footprint"] for host in hosts for rank in (0, 1)]
@@ -72,6 +91,12 @@ def test_two_hosts_in_two_places_make_one_footprint_with_a_row_each(hosts):
         [(records[0]["run_id"], "completed", 4)]
     ] * 2
     assert [runs[0]["energy_j"] for runs in ledgers] == [records[0]["energy_j"]] * 2
+    run_id, brought = records[0]["run_id"], str(tmp_path / "brought.db")
+    assert [host.fitprint("report", run_id)["energy_j"] for host in hosts] == [records[0]["energy_j"]] * 2
+    assert hosts[1].fitprint("runs", "import", str(hosts[1].folder), "--ledger", brought)["new"] == 1
+    assert hosts[0].fitprint("runs", "import", str(hosts[0].folder), "--ledger", brought)["new"] == 0
+    (row,) = hosts[0].fitprint("runs", "--ledger", brought)
+    assert (row["run_id"], row["status"], row["energy_j"], row["epochs"]) == (run_id, "completed", records[0]["energy_j"], 4)
 
 
 def lost_in_epoch_2(host):
@@ -118,3 +143,25 @@ def test_a_host_that_is_lost_ends_the_job_and_the_next_launch_counts_what_it_was
     for host in hosts:
         (row,) = host.fitprint("runs")
         assert (row["status"], row["epochs"], row["energy_j"]) == ("completed", 5, pytest.approx(records[0]["energy_j"]))
+
+
+def test_after_an_elastic_restart_the_host_that_is_left_carries_on_and_counts_what_the_lost_one_was_known_to_have_used(hosts):
+    one, two = hosts
+    jobs = elastic(hosts)
+    known_j = lost_in_epoch_2(one)  # rank 0 and the ledger were there
+    codes, said = done(jobs[1:], hosts)
+    assert codes == [0], said
+    records = [two.marks("launch-1", rank)["footprint"] for rank in (0, 1)]
+    assert records[0] == records[1]
+    assert [complete for _, _, complete in records[0]["epochs"]] == [True, True, False, True, True]
+    assert known_j[0] <= of_host(records[0], "host-1") <= known_j[1]
+    least_j = two.drawn("launch-0", "started", "broken") + two.drawn("launch-1", "started", "ending")
+    closing_j = 1170.0 * 5  # from the broken connection to the end of the first launch
+    most_j = two.drawn("launch-0", "before", "broken", widest=True) + two.drawn("launch-1", "before", "after", widest=True)
+    assert least_j <= of_host(records[0], "host-2") <= most_j + closing_j
+    assert records[0]["energy_j"] == pytest.approx(sum(row["energy_j"] for row in records[0]["hosts"]))
+    (row,) = two.fitprint("runs")
+    of_one = one.fitprint("runs")
+    assert [(run["run_id"], run["status"]) for run in of_one] == [(row["run_id"], "lost")]
+    assert (row["run_id"], row["status"], row["epochs"]) == (records[0]["run_id"], "completed", 5)
+    assert row["energy_j"] == pytest.approx(records[0]["energy_j"])
