@@ -14,6 +14,7 @@ from fitprint.guard import Guard
 from fitprint.meetings import Meetings
 from fitprint.pace import Schedule
 from fitprint.provenance import Provenance
+from fitprint.publisher import Publisher
 from fitprint.ranks import Peers
 from fitprint.run import Run
 from fitprint.scalars import block_scalars
@@ -33,6 +34,7 @@ class EventTracker:
         self._config = config
         self._guard = Guard()
         self._meetings = Meetings(self._guard, peers)
+        self._publisher = Publisher(self._guard)
         self._started = False
         self._last_scalars: dict[str, float] = {}
         self._described = Provenance()
@@ -43,7 +45,9 @@ class EventTracker:
     def begin_epoch(self, index: int, schedule: Schedule) -> int:
         """Open an epoch; returns the number of batches after which to call ``look``."""
         self._meetings.exchange(index, schedule)
-        return self._meetings.agree(self._guard.safely(lambda run: run.begin_epoch(index, schedule), NEVER), index)
+        next_look = self._guard.safely(lambda run: run.begin_epoch(index, schedule), NEVER)
+        self._publisher.publish()
+        return self._meetings.agree(next_look, index)
 
     def look(self, batches_done: int) -> tuple[int, dict[str, float]]:
         """Look inside the epoch.
@@ -57,12 +61,14 @@ class EventTracker:
         nothing: tuple[int, dict[str, float]] = (NEVER, {})
         self._meetings.exchange(batches_done, fresh=False)
         next_look, block = self._guard.safely(lambda run: _look(run, batches_done), nothing)
+        self._publisher.publish()
         return self._meetings.agree(next_look, batches_done), block
 
     def end_epoch(self, *, steps: int | None = None, complete: bool = True) -> None:
         """Close the epoch, record it, and decide whether another may begin."""
         self._meetings.exchange(0)
         self._guard.safely(lambda run: run.end_epoch(steps=steps, complete=complete), None)
+        self._publisher.publish()
         self._meetings.agree(NEVER, 0)
 
     def describe(self, *, hparams: object = None, seed: int | None = None, git_commit: str | None = None) -> Self:
