@@ -66,9 +66,10 @@ def test_without_an_active_run_none_is_begun_and_it_is_said(train, store, caplog
 
 def test_lightnings_own_logger_gets_the_same_metrics(store, database, on_one_gpu, clock, tmp_path):
     loggers = pytest.importorskip("lightning.pytorch.loggers")
-    from fitprint_lightning import CarbonCallback
     from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.demos.boring_classes import BoringModel
+
+    from fitprint_lightning import CarbonCallback
 
     class Passing(Callback):
         def on_train_batch_start(self, *_):
