@@ -95,6 +95,11 @@ class Chronicle:
         epochs, blocks = self._periods.so_far(self.records, self._work.open.samples)
         return self.records.footprint(self._stretch(series=True), epochs, blocks)
 
+    def snapshot(self, unbooked: Energy | None = None, *, series: bool = False) -> Callable[[], Footprint]:
+        """The run without its epochs, written down later by another thread: a boundary only keeps the numbers."""
+        stretch = self._stretch(unbooked, series=series)
+        return lambda: self.records.footprint(stretch)
+
     def text(self, *, at_once: bool) -> Callable[[], str] | None:
         """Writes the record without epochs as JSON; None where it was written less than a minute ago."""
         now_ns = self._clock.monotonic_ns()
@@ -134,18 +139,18 @@ class Chronicle:
         """Begin the record on disk."""
         identity = self._identity
         identity.opened = True
-        self._recorder.open(identity.run_id, self._progress(), claim=identity.claim, before=identity.before)
+        self._recorder.open(identity.run_id, self.snapshot(), claim=identity.claim, before=identity.before)
         if self._pots is not None:
             self._pots.open(identity.run_id, self.records.parent_run_id, identity.inherited)
 
     def epoch(self, record: EpochFootprint) -> None:
         """Write down the last epoch."""
-        self._emit("epoch", self._progress(), position=self._periods.epochs_done - 1, epoch=record)
+        self._emit("epoch", self.snapshot(), position=self._periods.epochs_done - 1, epoch=record)
 
     def block(self, record: EpochFootprint | None) -> None:
         """Write down a block, if there is one."""
         if record is not None:
-            self._emit("block", self._progress(), position=record.index, epoch=record)
+            self._emit("block", self.snapshot(), position=record.index, epoch=record)
 
     def metrics(self, record: EpochFootprint) -> None:
         """Write down the last epoch's metrics, which came after its end."""
@@ -153,12 +158,12 @@ class Chronicle:
 
     def described(self) -> None:
         """Write down what the run was made from."""
-        self._emit("describe", self._progress())
+        self._emit("describe", self.snapshot())
 
     def weigh_again(self) -> None:
         """Write down anew what is known better by now."""
         for event, position, record in self._periods.weigh_again(self.records):
-            self._emit(event, self._progress(), position=position, epoch=record)
+            self._emit(event, self.snapshot(), position=position, epoch=record)
 
     def progress(self, unbooked: Energy) -> None:
         """Write down what has been used by now, so that it survives a kill; the long series over time now and then."""
@@ -166,18 +171,13 @@ class Chronicle:
         series = now_ns - self._series_written_ns >= SERIES_EVERY_S * NS_PER_S
         if series:
             self._series_written_ns = now_ns
-        self._emit("progress", self._progress(unbooked, series=series))
+        self._emit("progress", self.snapshot(unbooked, series=series))
 
     def end(self, spent: Spent) -> None:
         """Write down the end, and free what was reserved."""
-        self._emit("end", self._progress(series=True))
+        self._emit("end", self.snapshot(series=True))
         if self._pots is not None:
             self._pots.settle({"g": spent.co2e_g, "J": spent.energy_j})
-
-    def _progress(self, unbooked: Energy | None = None, *, series: bool = False) -> Callable[[], Footprint]:
-        """The run without its epochs, written down later by the clerk: a boundary only keeps the numbers."""
-        stretch = self._stretch(unbooked, series=series)
-        return lambda: self.records.footprint(stretch)
 
     def _emit(self, event: str, run: Callable[[], Footprint] | None = None, **fields: Any) -> None:
         self._recorder.emit(event, run, **fields)

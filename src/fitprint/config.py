@@ -11,6 +11,7 @@ from fitprint.budget import Budget
 from fitprint.carbon.intensity import IntensitySource
 from fitprint.errors import ConfigError
 from fitprint.options import CHECKS
+from fitprint.sinks.sink import Sink
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,8 @@ class Config:
         flops: Count the floating-point operations of the first training step; on by default.
         tags: Labels kept with the run.
         save_on_stop: Save the model when a budget ends the run, where the framework itself saves none.
+        sinks: Where the figures of epochs and blocks go besides: ``mlflow``, ``wandb``, ``prometheus:/folder/fitprint.prom``,
+            ``prometheus-http:9400``, ``otel``, or objects like ``fitprint.sinks.Sink``.
         sys_root: Folder to read instead of ``/sys``.
         proc_root: Folder to read instead of ``/proc``.
 
@@ -91,6 +94,7 @@ class Config:
     flops: bool | None = None
     tags: Sequence[str] | None = None
     save_on_stop: bool | None = None
+    sinks: Sequence[str | Sink] | None = None
     sys_root: str | None = None
     proc_root: str | None = None
 

@@ -14,6 +14,7 @@ from fitprint.guard import Guard
 from fitprint.meetings import Meetings
 from fitprint.pace import Schedule
 from fitprint.provenance import Provenance
+from fitprint.publisher import Publisher
 from fitprint.ranks import Peers
 from fitprint.run import Run
 from fitprint.scalars import block_scalars
@@ -33,6 +34,7 @@ class EventTracker:
         self._config = config
         self._guard = Guard()
         self._meetings = Meetings(self._guard, peers)
+        self._publisher = Publisher(self._guard)
         self._started = False
         self._last_scalars: dict[str, float] = {}
         self._described = Provenance()
@@ -50,7 +52,9 @@ class EventTracker:
                 all that are planned.
         """
         self._meetings.exchange(index, (schedule.batches or NEVER) if sure is None else sure)
-        return self._meetings.agree(self._guard.safely(lambda run: run.begin_epoch(index, schedule), NEVER), index)
+        next_look = self._guard.safely(lambda run: run.begin_epoch(index, schedule), NEVER)
+        self._publisher.publish()
+        return self._meetings.agree(next_look, index)
 
     def look(self, batches_done: int) -> tuple[int, dict[str, float]]:
         """Look inside the epoch.
@@ -64,12 +68,14 @@ class EventTracker:
         nothing: tuple[int, dict[str, float]] = (NEVER, {})
         self._meetings.look(batches_done)
         next_look, block = self._guard.safely(lambda run: _look(run, batches_done), nothing)
+        self._publisher.publish()
         return self._meetings.agree(next_look, batches_done), block
 
     def end_epoch(self, *, steps: int | None = None, complete: bool = True) -> None:
         """Close the epoch, record it, and decide whether another may begin."""
         self._meetings.end()
         self._guard.safely(lambda run: run.end_epoch(steps=steps, complete=complete), None)
+        self._publisher.publish()
         self._meetings.agree(NEVER, 0)
 
     def describe(self, *, hparams: object = None, seed: int | None = None, git_commit: str | None = None) -> Self:

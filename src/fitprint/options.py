@@ -22,6 +22,7 @@ from fitprint.errors import refusal
 from fitprint.location import EXPECTED as LEDGER_EXPECTED
 from fitprint.location import check_url
 from fitprint.sensors.counter import PARTS
+from fitprint.sinks.names import check_sinks
 
 # What switches something on or off in text.
 OFF = ("off", "none", "no", "0", "false")
@@ -182,6 +183,7 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "block": _check_block,
     "tags": _check_tags,
     "save_on_stop": _check_switch("save_on_stop"),
+    "sinks": check_sinks,
     "sys_root": _check_text("sys_root"),
     "proc_root": _check_text("proc_root"),
 }
@@ -202,4 +204,5 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
     "block": int,
     "tags": _parse_list,
     "save_on_stop": _parse_switch,
+    "sinks": _parse_list,
 }

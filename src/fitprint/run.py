@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -455,6 +455,16 @@ class Run:
         with self._lock:
             self._books.cut(fresh=False)
             return self._chronicle.footprint()
+
+    @property
+    def before(self) -> Footprint | None:
+        """What earlier processes of this run had used; None where there were none."""
+        return self._identity.before
+
+    def snapshot(self) -> Callable[[], Footprint]:
+        """The run without its epochs as of its last reading; whoever calls it makes the record, in a thread of its own."""
+        with self._lock:
+            return self._chronicle.snapshot()
 
     def scalars(self) -> dict[str, float]:
         """The last epoch and the run so far, under the public tags."""

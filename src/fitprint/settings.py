@@ -26,6 +26,7 @@ from fitprint.notices import logger, show_on_console
 from fitprint.options import ATTRIBUTE, OFF
 from fitprint.sensors.counter import PARTS
 from fitprint.sensors.probe import Surroundings
+from fitprint.sinks.sink import Sink
 
 DEFAULT_LEDGER = "fitprint.db"
 DEFAULT_BLOCK = 500
@@ -70,6 +71,10 @@ class Settings:
     @property
     def save_on_stop(self) -> bool:
         return bool(self.config.save_on_stop)
+
+    @property
+    def sinks(self) -> tuple[str | Sink, ...]:
+        return tuple(self.config.sinks or ())
 
     @property
     def flops(self) -> bool:

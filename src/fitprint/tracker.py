@@ -17,6 +17,7 @@ from fitprint.loop import LoopTracker
 from fitprint.meetings import Meetings
 from fitprint.nesting import entered, parent_run_id
 from fitprint.notices import show_on_console
+from fitprint.publisher import Publisher
 from fitprint.ranks import Peers
 from fitprint.run import Run
 from fitprint.scalars import idle_scalars
@@ -137,6 +138,7 @@ class Tracker(LoopTracker):
         self._meetings.part(abandoned=abandoned, together=together)
         self._guard.end(status, abandoned=abandoned)
         self._meetings.release()
+        self._publisher.end()
 
     def __del__(self) -> None:
         """Nobody holds the tracker any more: its run is over, and so are its threads."""
@@ -172,6 +174,8 @@ class Tracker(LoopTracker):
         run = Run(settings, self._kind, sensors, around, parent_run_id=parent, awaits_state=self._awaits_state, job=job)
         run.describe(self._described)
         run.start()
+        if job is None or job.leads:
+            self._publisher.ask(settings.sinks)
         atexit.register(_close_at_exit, weakref.ref(self))
         return run
 
@@ -187,7 +191,7 @@ class Tracker(LoopTracker):
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry the options and the record, not the run."""
         guard = Guard(final=self._guard.final, broken=self._guard.broken)
-        return {**self.__dict__, "_guard": guard, "_meetings": Meetings(guard)}
+        return {**self.__dict__, "_guard": guard, "_meetings": Meetings(guard), "_publisher": Publisher(guard)}
 
 
 def _close_at_exit(tracker: weakref.ref[Tracker]) -> None:

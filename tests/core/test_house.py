@@ -34,6 +34,7 @@ FLOORS = [
     {"sentences"},
     {"watch"},
     {"efficiency", "job", "ownership", "batches"},
+    {"sinks"},
     {"options", "scalars"},
     {"config", "layers"},
     {"settings"},
@@ -49,7 +50,7 @@ FLOORS = [
     {"outlook", "chronicle"},
     {"run"},
     {"guard", "status"},
-    {"meetings"},
+    {"meetings", "publisher"},
     {"events"},
     {"loop", "nesting"},
     {"tracker", "detection", "live", "recording", "sidecar"},
@@ -73,7 +74,16 @@ FRAMEWORKS = {
     "optuna",
     "ray",
 }
-HEAVY = FRAMEWORKS | {"numpy", "pandas", "matplotlib", "sqlalchemy", "httpx", "requests", "rich", "pynvml", "jinja2"}
+HEAVY = (
+    FRAMEWORKS
+    | {"numpy", "pandas", "matplotlib", "sqlalchemy", "httpx", "requests", "rich", "pynvml", "jinja2"}
+    | {
+        "mlflow",
+        "wandb",
+        "opentelemetry",
+        "prometheus_client",
+    }
+)
 
 
 def modules():

@@ -1,0 +1,106 @@
+"""What the sinks of a run are told, and when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from fitprint.footprint import Footprint
+from fitprint.guard import Guard
+from fitprint.notices import logger
+from fitprint.run import Run
+from fitprint.scalars import RUN_TAGS, block_scalars
+from fitprint.sinks.names import name_of, open_sink
+from fitprint.sinks.outlet import Outlet
+from fitprint.sinks.sink import Sink
+
+CLOSE_WITHIN_S = 0.8
+TOTALS = (*RUN_TAGS, "carbon/budget_used")
+
+
+class Publisher:
+    """Hands what a run logs to its sinks, outside of the run's lock; without sinks it does nothing.
+
+    Args:
+        guard: Holds the run.
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._asked: tuple[str | Sink, ...] = ()
+        self._outlets: list[Outlet] = []
+        self._epochs = self._blocks = 0
+
+    def ask(self, sinks: Sequence[str | Sink]) -> None:
+        """Nothing is opened before the first epoch, by when it is known whether the run goes on with an earlier one.
+
+        Args:
+            sinks: Names and objects, checked.
+        """
+        self._asked = tuple(sinks)
+
+    def publish(self) -> None:
+        """Hand over the epochs and blocks that have ended since."""
+        if self._asked or self._outlets:
+            self._guard.safely(self._tell, None)
+
+    def end(self) -> None:
+        """Hand over the run's totals, and close the sinks, within CLOSE_WITHIN_S."""
+        run, final = self._guard.run, self._guard.final
+        if not self._asked and not self._outlets:
+            return
+        try:
+            if run is not None and final is not None:
+                self._tell(run, final)
+        except Exception:  # what has failed in the run may fail again
+            logger().debug("the sinks were not told the run's end", exc_info=True)
+        finally:
+            self._close()
+
+    def _tell(self, run: Run, final: Footprint | None = None) -> None:
+        self._begin(run)
+        told = self._tell_blocks(run)
+        if len(run.epochs) > self._epochs:
+            told, self._epochs = True, len(run.epochs)
+            self._log(run.scalars(), run.epochs[-1].index)
+        elif final is not None:
+            values = run.scalars()
+            self._log({tag: values[tag] for tag in TOTALS if tag in values}, run.epochs[-1].index if run.epochs else 0)
+        if final is not None:
+            self._record(lambda: final)
+        elif told:
+            self._record(run.snapshot())
+
+    def _tell_blocks(self, run: Run) -> bool:
+        fresh = run.blocks[self._blocks :]
+        self._blocks += len(fresh)
+        for block in fresh:
+            self._log(block_scalars(block), block.index)
+        return bool(fresh)
+
+    def _log(self, scalars: Mapping[str, float], step: int) -> None:
+        for outlet in self._outlets:
+            outlet.put(lambda sink: sink.log(scalars, step))
+
+    def _record(self, make: Callable[[], Footprint]) -> None:
+        for outlet in self._outlets:
+            outlet.put(lambda sink: sink.run(make()))
+
+    def _begin(self, run: Run) -> None:
+        asked, self._asked = self._asked, ()
+        for item in asked:
+            try:
+                sink = open_sink(item)
+                sink.begin(run.before)
+                self._outlets.append(Outlet(sink, name_of(item)))
+                self._outlets[-1].start()
+            except Exception as error:
+                logger().warning("the sink %s gets nothing: %s", name_of(item), error)
+
+    def _close(self) -> None:
+        outlets, self._outlets, self._asked = self._outlets, [], ()
+        for outlet in outlets:
+            outlet.close()
+        until = time.monotonic() + CLOSE_WITHIN_S
+        for outlet in outlets:
+            outlet.wait(until - time.monotonic())
