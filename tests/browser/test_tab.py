@@ -7,6 +7,7 @@ import re
 import pytest
 from written import TRAIN_S, VALIDATE_S, WATTS, write_run
 
+from fitprint.advice import advise
 from fitprint.units import format_co2e, format_energy
 
 pytestmark = pytest.mark.timeout(120)
@@ -24,6 +25,9 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def url(serve, runs):
     return serve(runs[0], tensorflow=True)
+
+
+CELLS = "table => [...table.rows].map((row) => [...row.cells].map((cell) => cell.innerText))"
 
 
 def read(figure, key="ArrowRight"):
@@ -94,6 +98,36 @@ def test_the_same_run_is_shown_elsewhere_the_cleanest_first(url, look):
     assert ranks[0] == 1
     assert ranks == sorted(ranks)
     assert rows[-1][2] == "3.93 g"
+
+
+def test_each_chosen_run_is_told_what_would_have_made_it_smaller_with_its_grams_and_the_evidence(url, runs, look):
+    tab = look(url, whole=True)
+    table = tab.frame.get_by_role("region", name="Advice for warsaw").get_by_role("table")
+    table.wait_for()
+    head, *rows = [row.inner_text().split("\t") for row in table.get_by_role("row").all()]
+    assert head == ["would have saved", "of the run", "how, and what shows it"]
+    assert [row[2] for row in rows] == [advice.text for advice in advise(runs[2])]
+    assert all(row[0].split()[1] in ("g", "mg") and row[1].endswith(" %") for row in rows)
+    tab.frame.get_by_role("checkbox", name="show warsaw").uncheck()
+    table.wait_for(state="detached")
+    assert tab.frame.get_by_role("region", name="Advice for paris (small)").is_visible()
+    assert tab.said == []
+
+
+def test_each_column_of_the_tables_has_units_in_its_cells_or_counts_what_its_head_says(url, look):
+    tab = look(url)
+    tab.chart("Mean power at the sensors")
+    tab.frame.get_by_role("region", name="Table of places").get_by_role("table").wait_for()
+    for summary in tab.frame.get_by_text("Values as a table").all():
+        summary.click()
+    bare, seen = set(), 0
+    for table in tab.frame.locator("table").all():
+        head, *rows = [[cell.strip() for cell in row] for row in table.evaluate(CELLS)]
+        for name, *column in zip(head, *rows, strict=True):
+            seen += len(column)
+            bare |= {name for cell in column if re.fullmatch(r"[\d.,]+", cell)}
+    assert bare <= {"epoch", "rank", "year", "val_acc"}
+    assert seen > 100
 
 
 def test_a_run_that_is_taken_out_leaves_the_charts(url, look):

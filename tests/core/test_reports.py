@@ -472,6 +472,12 @@ def test_the_card_is_read_by_the_hub_as_grams(tmp_path):
     assert block["geographical_location"] == "France (FR)"
 
 
+def test_the_hardware_is_named_with_the_model_of_its_processor_and_without_its_host():
+    named = of_runs([run(segments=({"host": "host-1", "region": "FR", "cpu": "AMD EPYC 7742"},))])
+    (hardware,) = [fact.text for fact in named.facts if fact.label == "hardware"]
+    assert hardware == "2 x NVIDIA H100, CPU (AMD EPYC 7742) in 1 machine"
+
+
 @settings(deadline=None)
 @given(st.floats(1e-12, 1e12))
 def test_grams_of_a_card_are_plain_decimals(grams):
