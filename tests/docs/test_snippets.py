@@ -64,7 +64,7 @@ def test_no_block_hides_from_being_run(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names)
-def test_what_is_run_by_another_test_names_a_test_that_reads_the_page_or_does_the_same(page):
+def test_what_another_test_runs_names_one_that_is_there(page):
     for block in blocks(page):
         if "run by:" in block.before:
             assert all((ROOT / path).exists() for path in block.reason.split(", ")), block.reason

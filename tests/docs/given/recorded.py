@@ -12,5 +12,5 @@ runs += [("2026-1", "demo", "fitprint.db"), ("2026-2", "demo", "fitprint.db"), (
 for width, (run_id, project, ledger) in enumerate(runs):
     with Tracker(run_id=run_id, project=project, region="PL", ledger=ledger) as recorded:
         recorded.describe(hparams={"width": width})
-        for epoch in recorded.epochs(range(3)):
+        for _ in recorded.epochs(range(3)):
             recorded.annotate({"val_acc": sum(range(100_000)) and 0.9})
