@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -23,6 +24,7 @@ from fitprint.ledger.project import Project
 from fitprint.ledger.recorder import Recorder
 from fitprint.ledger.reservation import Reservations
 from fitprint.notices import logger
+from fitprint.other_trackers import measured_twice
 from fitprint.outlook import Outlook
 from fitprint.pace import Schedule
 from fitprint.periods import Periods
@@ -132,6 +134,9 @@ class Run:
         """Say what was assumed, and what is not as it should be."""
         sensors, notes = self._books.meter.sensors, self._chronicle.records.notes
         logger().info(defaults(self._chronicle.records.factors, sensors))
+        doubled = measured_twice(sys.modules)
+        if doubled:
+            logger().warning(doubled)
         for note in notes:
             if note.startswith(FIRST_LINE):
                 logger().warning(note)
