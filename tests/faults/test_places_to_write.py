@@ -133,7 +133,7 @@ def test_a_journal_on_a_full_disk_costs_the_journal_alone(train, monkeypatch, ca
     write = os.write
 
     def refuse(fd, data):
-        if data.startswith(b'{"schema"') or data.startswith(b"\n"):
+        if data.startswith((b'{"schema"', b"\n")):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(fd, data)
 
