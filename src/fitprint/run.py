@@ -151,6 +151,11 @@ class Run:
         """False once closed, and in a forked child."""
         return self._books.meter.alive
 
+    @property
+    def in_epoch(self) -> bool:
+        """Whether an epoch has begun and not ended."""
+        return self._periods.open is not None
+
     def close(self, status: str | None = None, *, abandoned: bool = False) -> Footprint:
         """Take the last reading, write what is left, and return the record.
 

@@ -232,7 +232,9 @@ def _close_at_exit(tracker: weakref.ref[Tracker]) -> None:
     """The interpreter ends and nobody closed the run: the last exception says how it ended."""
     alive = tracker()
     if alive is not None:
-        # A `with` block that is still open then was in a thread that ended with the process.
-        cut_off = "interrupted" if alive._inside else None
+        # A `with` block that is still open then was in a thread that ended with the process; an epoch that is still open
+        # was left by sys.exit, which the interpreter keeps nowhere.
+        run = alive._guard.run
+        cut_off = "interrupted" if alive._inside else "failed" if run is not None and run.in_epoch else None
         status = status_of(getattr(sys, "last_value", None)) or alive._broke_off or cut_off
         alive._end(status, together=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-TABLES = ("costs", "peers", "accuracy", "phase", "coverage", "budgets", "pots", "ranks")
+TABLES = ("costs", "peers", "accuracy", "phase", "coverage", "budgets", "pots", "ranks", "kills")
 
 
 def main() -> int:
