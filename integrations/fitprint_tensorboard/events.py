@@ -17,6 +17,8 @@ PREFIXES = ("", "train/")
 TEXT_TAGS = ("fitprint/run/text_summary", "fitprint/run", "train/fitprint/run/text_summary")
 # Of a record, those that we show.
 NUMBERS = ("co2e_g", "co2e_low_g", "co2e_high_g", "energy_j", "facility_energy_kwh", "duration_s")
+# More than any run has: beyond it, sums and products of such numbers are none.
+LARGEST = 1e30
 LAST_TAGS = ("total_co2e_g", "total_energy_wh", "measured_fraction", "budget_used")
 # TensorBoard itself keeps 1,000 of a series if it is not told otherwise (``--samples_per_plugin``).
 MOST_POINTS = 10_000
@@ -150,7 +152,7 @@ def _sound(record: Footprint) -> bool:
     texts = [record.run_id, record.status, record.started_at, record.name or ""]
     mappings = [record.stop_reason or {}, *record.assumptions]
     return (
-        all(value is None or (isinstance(value, int | float) and math.isfinite(value)) for value in numbers)
+        all(value is None or (isinstance(value, int | float) and abs(value) < LARGEST) for value in numbers)
         and record.duration_s is not None
         and all(isinstance(text, str) for text in texts)
         and all(isinstance(mapping, Mapping) for mapping in mappings)
