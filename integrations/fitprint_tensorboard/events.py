@@ -92,8 +92,15 @@ class Events:
         by_run = {source.run: source for source in sources}
         tags = {source.tag(name) for source in by_run.values() for name in LAST_TAGS}
         chosen = RunTagFilter(runs=list(by_run), tags=sorted(tags))
-        values = self._provider.read_last_scalars(**self._where, plugin_name="scalars", run_tag_filter=chosen)
-        return {run: _named(by_run[run], found) for run, found in values.items()}
+        return {run: _named(by_run[run], found) for run, found in self._last(chosen).items()}
+
+    def _last(self, chosen: RunTagFilter) -> Mapping[str, Mapping[str, Any]]:
+        """TensorBoard before 2.17 has no words for it: thinned out to one point, a series keeps its last."""
+        asked = {**self._where, "plugin_name": "scalars", "run_tag_filter": chosen}
+        if hasattr(self._provider, "read_last_scalars"):
+            return self._provider.read_last_scalars(**asked)  # type: ignore[no-any-return]
+        read = self._provider.read_scalars(**asked, downsample=1)
+        return {run: {tag: data[-1] for tag, data in found.items() if data} for run, found in read.items()}
 
     def series(self, run: str, tags: Collection[str]) -> dict[str, list[Point]]:
         """Finite values of some series of a run, in the order of their steps."""
