@@ -74,8 +74,12 @@ FRAMEWORKS = {
 HEAVY = FRAMEWORKS | {"numpy", "pandas", "matplotlib", "sqlalchemy", "httpx", "requests", "rich", "pynvml", "jinja2"}
 
 
+# The first is the command's, the others are for tests: they may use everything.
+FOR_TESTS = ("__main__.py", "testing.py", "contract.py")
+
+
 def modules():
-    return [path for path in SOURCE.rglob("*.py") if path.name != "__init__.py" and path.name not in ("__main__.py", "testing.py")]
+    return [path for path in SOURCE.rglob("*.py") if path.name != "__init__.py" and path.name not in FOR_TESTS]
 
 
 def room(dotted):
