@@ -17,7 +17,7 @@ INTEGRATIONS = SOURCE.parent.parent / "integrations"
 # From the ground up; a module may import from its own storey and those above it in this list only
 # where they are the same entry.
 FLOORS = [
-    {"errors", "clock", "assumption", "notices", "data", "process", "files"},
+    {"errors", "clock", "assumption", "notices", "data", "process", "files", "deprecation"},
     {"units", "location", "shared", "told"},
     {"metrics", "noise", "ranks"},
     {"timeline", "provenance", "operations"},
