@@ -11,10 +11,14 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 PEERS := zeus==0.16.0 codecarbon==3.3.2 carbontracker==2.4.7
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: help demo test lint bench clean
+EXTRAS := --extra tensorboard --extra report --extra live --extra postgres
+
+.PHONY: help demo test lint bench clean requirements audit release
 help:
 	@echo "make demo [FRAMEWORK=keras]   train a small network, measured"
 	@echo "make test | lint | bench      what CI runs, and the benchmarks"
+	@echo "make release                  wheel, source distribution and bill of materials in dist/"
+	@echo "make requirements | audit     pinned requirements with hashes, and what is known against them"
 
 demo: .venv/.demo
 	$(BIN)/fitprint demo --framework $(FRAMEWORK)
@@ -32,6 +36,22 @@ lint: .venv/.lint
 
 bench: .venv/.test .venv/.peers
 	KERAS_BACKEND=torch PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
+
+# Of this Python and system; torch and the frameworks are the user's.
+requirements: .venv/.release
+	$(BIN)/pip-compile -q --upgrade --generate-hashes --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --no-header --no-annotate --strip-extras $(EXTRAS) -c constraints.txt -o requirements/hashed.txt pyproject.toml
+
+audit: .venv/.release
+	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/hashed.txt >.venv/audit 2>&1 && { cat .venv/audit; exit 0; }; \
+	  grep -E '^Found [0-9]+ known' .venv/audit && { cat .venv/audit; exit 1; }; \
+	  tail -n 1 .venv/audit; echo "pip-audit could not ask: nothing is known, and nothing is said against it"
+
+release: .venv/.release
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python requirements/sbom.py dist/fitprint.cdx.json
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
@@ -59,6 +79,10 @@ clean:
 
 .venv/.test: .venv/.demo .venv/.lint
 	$(PIP) --group test
+	@touch $@
+
+.venv/.release: .venv/.base
+	@$(BIN)/python -m pip install -q --disable-pip-version-check build twine pip-tools pip-audit
 	@touch $@
 
 .venv/.peers: .venv/.base

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from fitprint import Tracker
-from fitprint.sensors.probe import Surroundings
+from fitprint.contract import measuring
 from fitprint.sensors.siblings import Registry
-from fitprint.series import Series
 from fitprint.testing import FakeClock, FakeDriver, ScriptedCounter, build_fake_driver
 
 # Read by the type checker, and run by hand.
@@ -50,9 +47,7 @@ def on_one_gpu(clock):
     gpu = ScriptedCounter(clock, watts=100.0)
 
     def put(callback):
-        make_tracker = partial(Tracker, counters=[gpu], around=Surroundings(clock=clock, environ={}))
-        callback.series = Series(callback.series.config, make_tracker)
-        return callback
+        return measuring(callback, [gpu], clock)
 
     return put
 

@@ -17,6 +17,8 @@ PREFIXES = ("", "train/")
 TEXT_TAGS = ("fitprint/run/text_summary", "fitprint/run", "train/fitprint/run/text_summary")
 # Of a record, those that we show.
 NUMBERS = ("co2e_g", "co2e_low_g", "co2e_high_g", "energy_j", "facility_energy_kwh", "duration_s")
+# More than any run has: beyond it, sums and products of such numbers are none.
+LARGEST = 1e30
 LAST_TAGS = ("total_co2e_g", "total_energy_wh", "measured_fraction", "budget_used")
 # TensorBoard itself keeps 1,000 of a series if it is not told otherwise (``--samples_per_plugin``).
 MOST_POINTS = 10_000
@@ -90,8 +92,15 @@ class Events:
         by_run = {source.run: source for source in sources}
         tags = {source.tag(name) for source in by_run.values() for name in LAST_TAGS}
         chosen = RunTagFilter(runs=list(by_run), tags=sorted(tags))
-        values = self._provider.read_last_scalars(**self._where, plugin_name="scalars", run_tag_filter=chosen)
-        return {run: _named(by_run[run], found) for run, found in values.items()}
+        return {run: _named(by_run[run], found) for run, found in self._last(chosen).items()}
+
+    def _last(self, chosen: RunTagFilter) -> Mapping[str, Mapping[str, Any]]:
+        """TensorBoard before 2.17 has no words for it: thinned out to one point, a series keeps its last."""
+        asked = {**self._where, "plugin_name": "scalars", "run_tag_filter": chosen}
+        if hasattr(self._provider, "read_last_scalars"):
+            return self._provider.read_last_scalars(**asked)  # type: ignore[no-any-return]
+        read = self._provider.read_scalars(**asked, downsample=1)
+        return {run: {tag: data[-1] for tag, data in found.items() if data} for run, found in read.items()}
 
     def series(self, run: str, tags: Collection[str]) -> dict[str, list[Point]]:
         """Finite values of some series of a run, in the order of their steps."""
@@ -150,7 +159,7 @@ def _sound(record: Footprint) -> bool:
     texts = [record.run_id, record.status, record.started_at, record.name or ""]
     mappings = [record.stop_reason or {}, *record.assumptions]
     return (
-        all(value is None or (isinstance(value, int | float) and math.isfinite(value)) for value in numbers)
+        all(value is None or (isinstance(value, int | float) and abs(value) < LARGEST) for value in numbers)
         and record.duration_s is not None
         and all(isinstance(text, str) for text in texts)
         and all(isinstance(mapping, Mapping) for mapping in mappings)

@@ -71,7 +71,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         if not isinstance(self.limit, str):
-            number = isinstance(self.limit, int | float) and not isinstance(self.limit, bool)
+            number = isinstance(self.limit, int | float) and not isinstance(self.limit, bool) and abs(self.limit) < 1e15
             hint = f"A bare number has no unit. Write for example '{self.limit:g} g' or '{self.limit:g} kWh'." if number else ""
             raise refusal("budget", expected=QUANTITY_EXPECTED, came=self.limit, hint=hint)
         parse_quantity(self.limit)

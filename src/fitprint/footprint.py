@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from fitprint.errors import ConfigError
 from fitprint.timeline import Timeline
 from fitprint.units import kwh
 
@@ -206,8 +207,15 @@ class Footprint:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote, of this or a later version."""
-        return cls.from_dict(json.loads(text))
+        """Read what ``to_json`` wrote, of this or a later version.
+
+        Raises:
+            ConfigError: If the text is no such record.
+        """
+        try:
+            return cls.from_dict(json.loads(text))
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ConfigError(f"this is no record of a run: {type(error).__name__}. Expected what to_json() wrote.") from error
 
     def to_html(self) -> str:
         """One self-contained HTML page; with its figures and boundary where the extra ``report`` is installed."""

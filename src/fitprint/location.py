@@ -77,6 +77,14 @@ def without_password(url: str) -> str:
         return f"{url.partition('://')[0]}://..."
 
 
+def _has_a_port(url: str) -> bool:
+    """Whether its port is one, or left out."""
+    try:
+        return (urlsplit(url).port or 0) >= 0
+    except ValueError:
+        return False
+
+
 def check_url(url: str) -> str:
     """Return a URL that can be a ledger.
 
@@ -89,6 +97,8 @@ def check_url(url: str) -> str:
         raise refusal("ledger", expected=EXPECTED, came=shown, hint="Write an SQLite file's path without 'sqlite://'.")
     if scheme not in SCHEMES or shown.endswith("..."):
         raise refusal("ledger", expected=EXPECTED, came=shown)
+    if not _has_a_port(url):
+        raise refusal("ledger", expected=EXPECTED, came=shown, hint="Its port is no number from 0 to 65535.")
     if not all(importlib.util.find_spec(name) for name in ("sqlalchemy", "psycopg")):
         raise MissingExtraError("a ledger by URL", "postgres")
     return url

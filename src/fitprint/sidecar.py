@@ -71,7 +71,7 @@ def _read(path: Path) -> dict[str, Any]:
         state = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         logger().warning("the state in %s cannot be read (%s); the one before it is taken, if there is one", path, error)
         return {}
-    return state if isinstance(state, dict) else {}
+    return state if isinstance(state, dict) and isinstance(state.get("footprint", {}), dict) else {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from fitprint.carbon.intensity import LARGEST_G_PER_KWH
 from fitprint.clock import iso_utc
+from fitprint.files import replace_file
 
 DAY_S = 86400
 
@@ -96,12 +96,6 @@ def _day(second: float) -> int:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Whoever reads finds the old file or the new one, and nothing between."""
-    half = file.with_suffix(f".{os.getpid()}")
-    try:
+    with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        half.write_text(text)
-        half.replace(file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            half.unlink(missing_ok=True)
+        replace_file(file, text.encode())

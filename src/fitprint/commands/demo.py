@@ -14,6 +14,7 @@ from typing import Any
 from fitprint.commands.printing import print_table
 from fitprint.config import Config
 from fitprint.errors import FitprintError, MissingExtraError
+from fitprint.files import replace_file
 from fitprint.footprint import Footprint
 from fitprint.settings import resolve
 from fitprint.units import format_co2e, format_duration, format_energy, significant
@@ -54,7 +55,7 @@ def _demo(options: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
         footprint, logs = train(options.out, options.epochs, config)
     report = options.out / "report.html"
-    report.write_text(footprint.to_html(), encoding="utf-8")
+    replace_file(report, footprint.to_html().encode())
     if options.json:
         print(footprint.to_json())
         return 0

@@ -16,6 +16,7 @@ from fitprint.commands.advise import of_project
 from fitprint.commands.live_series import add_network, fetched
 from fitprint.commands.project import print_project
 from fitprint.errors import FitprintError, refusal
+from fitprint.files import replace_file
 from fitprint.footprint import Footprint
 from fitprint.ledger.selection import recorded
 from fitprint.ledger.store import Ledger
@@ -197,6 +198,6 @@ def _advice(options: argparse.Namespace, runs: Sequence[Footprint]) -> list[str]
 
 def _write(file: Path, text: str) -> None:
     try:
-        file.write_text(text, encoding="utf-8")
+        replace_file(file, text.encode())
     except OSError as error:
         raise FitprintError(f"cannot write {str(file)!r}: {error.strerror or error}. Name another file.") from error

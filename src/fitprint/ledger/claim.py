@@ -147,7 +147,7 @@ def _read(path: Path) -> dict[str, Any]:
     """What a claim says; one that is being written, or torn, names nobody."""
     try:
         holder = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return holder if isinstance(holder, dict) else {}
 
@@ -163,4 +163,5 @@ def _answers(pid: int) -> bool:
 
 
 def _process(holder: Mapping[str, Any]) -> Process:
-    return Process(str(holder.get("boot_id", "")), int(holder.get("pid", 0)), str(holder.get("started", "")))
+    pid = holder.get("pid", 0)
+    return Process(str(holder.get("boot_id", "")), pid if isinstance(pid, int) else 0, str(holder.get("started", "")))

@@ -60,7 +60,7 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
 def _event(line: str, path: Path) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         logger().debug("journal %s: skipped a torn line", path)
         return None
     known = isinstance(event, dict) and event.get("event") in EVENTS and isinstance(event.get("run_id"), str)

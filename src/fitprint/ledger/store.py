@@ -160,7 +160,7 @@ class Store:
         for event in events:
             try:
                 self.apply([event])
-            except (KeyError, TypeError, AttributeError, sqlite3.Error, LedgerError) as error:
+            except Exception as error:  # what a file says may be wrong in any way
                 logger().warning("journal %s: skipped an incomplete record (%r)", path, error)
 
     def copy_from(self, path: Path, run_id: str | None = None) -> None:
@@ -169,15 +169,18 @@ class Store:
         assert isinstance(own, SqliteDatabase)
         try:
             if check_version(source, path):
-                self._copy_run(source, run_id) if run_id else source.connection.backup(own.connection)
+                self._copy_run(source, own.connection, run_id, path) if run_id else source.connection.backup(own.connection)
         finally:
             source.close()
         prepare(own, path)
 
-    def _copy_run(self, source: SqliteDatabase, run_id: str) -> None:
+    def _copy_run(self, source: SqliteDatabase, own: sqlite3.Connection, run_id: str, path: Path) -> None:
+        """Only columns of our own tables are named in the statement: the file may be anybody's."""
         for table in ("runs", "epochs", "sensors"):
             rows = source.connection.execute(f"SELECT * FROM {table} WHERE run_id = :run_id", {"run_id": run_id})
-            names = [column[0] for column in rows.description]
+            ours = {column[0] for column in own.execute(f"SELECT * FROM {table} LIMIT 0").description}
+            if not ours.issuperset(names := [column[0] for column in rows.description]):
+                raise LedgerError(f"{path} has columns that no ledger has. Choose another file as ledger.")
             statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
             for row in rows:
                 self.database.execute(statement, **dict(zip(names, row, strict=True)))
@@ -212,14 +215,22 @@ class Store:
         return [(int(block), int(position), text) for block, position, text in self.database.execute(query, run_id=run_id)]
 
     def footprint(self, run_id: str) -> Footprint | None:
-        """The record of one run with its epochs and blocks."""
-        record = self.record(run_id)
-        if record is None:
-            return None
+        """The record of one run with its epochs and blocks.
+
+        Raises:
+            LedgerError: If what the database holds is no record.
+        """
+        try:
+            record = self.record(run_id)
+            return None if record is None else Footprint.from_dict({**record, "run_id": run_id, **self._parts(run_id)})
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise LedgerError(f"the record of run {run_id!r} cannot be read ({type(error).__name__}).") from error
+
+    def _parts(self, run_id: str) -> dict[str, list[dict[str, Any]]]:
         parts: dict[str, list[dict[str, Any]]] = {"epochs": [], "blocks": []}
         for block, _, text in self.epochs(run_id):
             parts["blocks" if block else "epochs"].append(EpochFootprint.from_dict(json.loads(text)).to_dict())
-        return Footprint.from_dict({**record, "run_id": run_id, **parts})
+        return parts
 
     def close(self) -> None:
         self.database.close()

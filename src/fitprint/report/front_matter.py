@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fitprint.errors import FitprintError
+from fitprint.files import replace_file
 
 FENCE = "---"
 _SUBKEY = re.compile(r"(\s+)[\"']?([\w-]+)[\"']?\s*:(?:\s|$)")
@@ -32,7 +31,7 @@ def write_into(file: Path, key: str, rows: Mapping[str, str]) -> None:
     target = Path(os.path.realpath(file))
     try:
         text = target.read_bytes().decode("utf-8")
-        _replace(target, merged(text, key, rows).encode("utf-8"))
+        replace_file(target, merged(text, key, rows).encode("utf-8"))
     except UnicodeDecodeError as error:
         raise FitprintError(f"{str(file)!r} is not UTF-8 text. Name a Markdown file.") from error
     except OSError as error:
@@ -114,15 +113,3 @@ def _entries(old: Sequence[str]) -> list[tuple[str, list[str]]]:
         elif entries:
             entries[-1][1].append(line)
     return entries
-
-
-def _replace(target: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        shutil.copymode(target, name)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

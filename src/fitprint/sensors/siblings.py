@@ -170,7 +170,7 @@ class Registry:
             texts = (os.pread(file, MOST_BYTES, 0).decode(errors="replace") for _ in range(LOOKS_AT_A_SEAT))
             whole = next(text[9:].rstrip() for text in texts if text[:8] == digest(text[9:].rstrip()))
             return _seat(json.loads(whole))
-        except (OSError, ValueError, TypeError, KeyError, StopIteration):
+        except (OSError, ValueError, TypeError, KeyError, StopIteration, OverflowError, RecursionError):
             return self._last.get(name)
         finally:
             os.close(file)

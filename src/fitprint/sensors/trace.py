@@ -176,7 +176,7 @@ class Trace:
         """
         try:
             rows = [json.loads(line) for line in lines if line.strip()]
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SensorError(f"this is no trace: a line is not JSON ({error})") from error
         return cls.of(rows)
 
@@ -189,7 +189,7 @@ class Trace:
         """
         try:
             return cls._of(rows)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise SensorError(f"this is no trace: {type(error).__name__}: {error}") from error
 
     @classmethod

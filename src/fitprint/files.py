@@ -1,0 +1,49 @@
+"""Writes files whole: whoever reads one finds the old content or the new, and nothing between."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file beside the one that is there, then put it in its place.
+
+    A new file gets the mode that the user's umask leaves, an old one keeps its own, and a link stays one. What
+    is no regular file, such as a terminal or a pipe, is written to as it is.
+
+    Args:
+        path: The file; its folder has to be there.
+        content: All of it.
+
+    Raises:
+        OSError: If it cannot be written; what was there stays.
+
+    Example:
+        >>> replace_file(Path("report.html"), b"<p>")
+        >>> Path("report.html").read_bytes()
+        b'<p>'
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        target.write_bytes(content)
+        return
+    new = target.with_name(f".{target.name[:200]}.{os.urandom(4).hex()}")
+    try:
+        _write_new(new, content)
+        if target.exists():
+            shutil.copymode(target, new)
+        new.replace(target)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Never into a file that somebody has put there."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
