@@ -12,6 +12,7 @@ from tensorboard.plugins.base_plugin import FrontendMetadata, TBPlugin
 from werkzeug import wrappers
 
 from fitprint_tensorboard.events import Events
+from fitprint_tensorboard.pieces import pieces_of
 from fitprint_tensorboard.places import places_of
 from fitprint_tensorboard.rows import row_of
 from fitprint_tensorboard.windows import metric_of, windows_of
@@ -39,7 +40,13 @@ class CarbonPlugin(TBPlugin):  # type: ignore[misc]  # TensorBoard is not typed
     def get_plugin_apps(self) -> dict[str, Any]:
         """One route for each file that there is, so that no path can leave the folder."""
         files = {f"/static/{file.name}": _file(file) for file in sorted(STATIC.iterdir()) if file.suffix in TYPES}
-        answers: dict[str, Answer] = {"/runs": _runs, "/series": _series, "/metric": _metric, "/elsewhere": _elsewhere}
+        answers: dict[str, Answer] = {
+            "/runs": _runs,
+            "/series": _series,
+            "/metric": _metric,
+            "/elsewhere": _elsewhere,
+            "/advice": _advice,
+        }
         return files | {route: self._json(answer) for route, answer in answers.items()}
 
     def is_active(self) -> bool:
@@ -83,6 +90,10 @@ def _metric(events: Events, request: wrappers.Request) -> dict[str, Any] | None:
 def _elsewhere(events: Events, request: wrappers.Request) -> dict[str, Any] | None:
     run = request.args.get("run", "")
     return places_of(events.records([run]).get(run))
+
+
+def _advice(events: Events, request: wrappers.Request) -> dict[str, Any] | None:
+    return pieces_of(request.args.get("run", ""), events)
 
 
 def _respond(request: wrappers.Request, answer: Any) -> wrappers.Response:

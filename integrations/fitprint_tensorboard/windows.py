@@ -39,9 +39,9 @@ def windows_of(source: Source, events: Events) -> dict[str, Any]:
     parts = {f"part/{name}_wh": name for name in source.names("part")}
     phases = {f"phase/{name}_wh": name for name in source.names("phase")}
     names = (*EACH, *SO_FAR, *LIMITS, *parts, *phases, "block_co2e_g", "block_energy_wh")
-    series = _read(source, names, events)
-    steps, labels, axis = _axis(series)
-    columns = {name: _column(series.get(name, []), steps) for name in names}
+    series = read(source, names, events)
+    steps, labels, axis = axis_of(series)
+    columns = {name: column_of(series.get(name, []), steps) for name in names}
     if axis == "step":
         columns = _of_blocks(series, columns, steps)
     groups = _groups(len(steps))
@@ -67,20 +67,20 @@ def metric_of(source: Source, name: str, events: Events) -> dict[str, Any] | Non
     where = source.metrics().get(name)
     if where is None:
         return None
-    series = _read(source, ("epoch_co2e_g", "total_co2e_g", "block_co2e_g"), events)
-    steps, labels, axis = _axis(series)
+    series = read(source, ("epoch_co2e_g", "total_co2e_g", "block_co2e_g"), events)
+    steps, labels, axis = axis_of(series)
     run, tag = where
-    values = _column(events.series(run, [tag]).get(tag, []), steps, within=True)
-    grams = _column(series.get("total_co2e_g", []), steps)
+    values = column_of(events.series(run, [tag]).get(tag, []), steps, within=True)
+    grams = column_of(series.get("total_co2e_g", []), steps)
     if axis == "step":
-        grams = _summed(_column(series.get("block_co2e_g", []), steps), _follows(steps))
+        grams = _summed(column_of(series.get("block_co2e_g", []), steps), _follows(steps))
     known = [(g, v, x) for g, v, x in zip(grams, values, labels, strict=True) if g is not None and v is not None]
     thin = [known[group[-1]] for group in _groups(len(known))]
     columns = ("co2e_g", "value", "x")
     return {"run": source.run, "axis": axis, **{key: [row[i] for row in thin] for i, key in enumerate(columns)}}
 
 
-def _read(source: Source, names: Sequence[str], events: Events) -> dict[str, list[Point]]:
+def read(source: Source, names: Sequence[str], events: Events) -> dict[str, list[Point]]:
     """Series by our names; ``epoch`` is the framework's own count at the same steps."""
     tags = {source.tag(name): name for name in names} | {f"{source.prefix}epoch": "epoch"}
     wanted = [tag for tag in tags if tag in source.tags]
@@ -90,7 +90,7 @@ def _read(source: Source, names: Sequence[str], events: Events) -> dict[str, lis
     return series
 
 
-def _axis(series: dict[str, list[Point]]) -> tuple[list[int], list[float], str]:
+def axis_of(series: dict[str, list[Point]]) -> tuple[list[int], list[float], str]:
     """Steps at which windows end, what is written below them, and what that is."""
     epochs, blocks = series.get("epoch_co2e_g", []), series.get("block_co2e_g", [])
     if blocks and len(epochs) < FEW_EPOCHS:
@@ -103,7 +103,7 @@ def _axis(series: dict[str, list[Point]]) -> tuple[list[int], list[float], str]:
     return [labels[label] for label in ordered], ordered, "epoch"
 
 
-def _column(points: Sequence[Point], steps: Sequence[int], *, within: bool = False) -> Column:
+def column_of(points: Sequence[Point], steps: Sequence[int], *, within: bool = False) -> Column:
     """Values at the ends of windows; ``within``: the last one that each window holds."""
     if not within:
         at = {point.step: point.value for point in points}
@@ -118,7 +118,7 @@ def _column(points: Sequence[Point], steps: Sequence[int], *, within: bool = Fal
 
 def _of_blocks(series: dict[str, list[Point]], columns: dict[str, Column], steps: Sequence[int]) -> dict[str, Column]:
     """Blocks have grams and energy; sums and powers only where TensorBoard has kept the block before, too."""
-    grams, energy = _column(series.get("block_co2e_g", []), steps), _column(series.get("block_energy_wh", []), steps)
+    grams, energy = column_of(series.get("block_co2e_g", []), steps), column_of(series.get("block_energy_wh", []), steps)
     times = [point.wall_time for point in series.get("block_co2e_g", [])]
     follows = _follows(steps)
     power = [_power(energy[i], times[i] - times[i - 1]) if follows[i] else None for i in range(len(steps))]

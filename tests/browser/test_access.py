@@ -62,6 +62,7 @@ def tab(request, url, look):
     opened = look(url, width=width, scheme=scheme)
     opened.chart("Mean power at the sensors")
     opened.frame.get_by_role("region", name="Table of places").get_by_role("table").wait_for()
+    opened.frame.get_by_role("region", name="Advice for").first.wait_for()
     return opened
 
 

@@ -65,6 +65,7 @@ def test_names_of_runs_metrics_and_places_stay_text(serve, look, tmp_path):
     tab.page.on("dialog", lambda dialog: tab.said.append(dialog.message))
     tab.chart(f"{ENEMY} (<script>alert(2)</script>{ENEMY})")
     tab.chart(f"{ENEMY} & '\"` over CO2e so far")
+    tab.frame.get_by_role("heading", name=f"{ENEMY} (<script>alert(2)</script>{ENEMY})").wait_for()
     assert tab.frame.locator("img, section script").count() == 0
     assert tab.said == []
 
@@ -84,13 +85,16 @@ def test_files_come_with_their_types_and_none_from_elsewhere(serve, tmp_path):
     url = serve(tmp_path / "logs")
     status, headers, _ = fetch(url, f"{PLUGIN}static/index.js")
     assert (status, headers["Content-Type"].partition(";")[0]) == (200, "text/javascript")
-    for path in ("static/index.js", "static/style.css", "runs", "series?run=run", "metric?run=run&metric=no", "elsewhere?run=no"):
+    answers = ("runs", "series?run=run", "metric?run=run&metric=no", "elsewhere?run=no", "advice?run=no")
+    for path in ("static/index.js", "static/style.css", *answers):
         assert fetch(url, PLUGIN + path)[1]["X-Content-Type-Options"] == "nosniff"
     for path in ("static/../plugin.py", "static/%2e%2e/plugin.py", "static/..%2fplugin.py", "static//etc/passwd", "static/"):
         status, _, body = fetch(url, PLUGIN + path)
         assert status in (400, 404)
         assert b"CarbonPlugin" not in body
-    assert [fetch(url, f"{PLUGIN}{path}?{urlencode({'run': 'no'})}")[0] for path in ("series", "metric", "elsewhere")] == [404] * 3
+    assert [
+        fetch(url, f"{PLUGIN}{path}?{urlencode({'run': 'no'})}")[0] for path in ("series", "metric", "elsewhere", "advice")
+    ] == [404] * 4
 
 
 @pytest.fixture

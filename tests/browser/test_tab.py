@@ -7,6 +7,7 @@ import re
 import pytest
 from written import TRAIN_S, VALIDATE_S, WATTS, write_run
 
+from fitprint.advice import advise
 from fitprint.units import format_co2e, format_energy
 
 pytestmark = pytest.mark.timeout(120)
@@ -94,6 +95,20 @@ def test_the_same_run_is_shown_elsewhere_the_cleanest_first(url, look):
     assert ranks[0] == 1
     assert ranks == sorted(ranks)
     assert rows[-1][2] == "3.93 g"
+
+
+def test_each_chosen_run_is_told_what_would_have_made_it_smaller_with_its_grams_and_the_evidence(url, runs, look):
+    tab = look(url, whole=True)
+    table = tab.frame.get_by_role("region", name="Advice for warsaw").get_by_role("table")
+    table.wait_for()
+    head, *rows = [row.inner_text().split("\t") for row in table.get_by_role("row").all()]
+    assert head == ["would have saved", "of the run", "how, and what shows it"]
+    assert [row[2] for row in rows] == [advice.text for advice in advise(runs[2])]
+    assert all(row[0].split()[1] in ("g", "mg") and row[1].endswith(" %") for row in rows)
+    tab.frame.get_by_role("checkbox", name="show warsaw").uncheck()
+    table.wait_for(state="detached")
+    assert tab.frame.get_by_role("region", name="Advice for paris (small)").is_visible()
+    assert tab.said == []
 
 
 def test_a_run_that_is_taken_out_leaves_the_charts(url, look):

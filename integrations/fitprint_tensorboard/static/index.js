@@ -1,4 +1,5 @@
 // The Carbon tab. TensorBoard calls `render` once in a frame of its own.
+import { adviceTables } from "./advice.js";
 import { el, swap } from "./dom.js";
 import { elsewhereTable } from "./elsewhere.js";
 import { runsTable, nameOf } from "./runs.js";
@@ -41,7 +42,7 @@ class View {
   touched = false;
 
   constructor() {
-    this.sections = Object.fromEntries(["runs", "epochs", "budget", "metric", "power", "places"].map((name) => [name, el("div", {})]));
+    this.sections = Object.fromEntries(["runs", "epochs", "budget", "metric", "power", "advice", "places"].map((name) => [name, el("div", {})]));
     this.notice = el("p", { class: "note", role: "status" });
     this.main = el("main", {}, el("h1", {}, "Carbon"));
     document.body.append(this.main);
@@ -60,7 +61,7 @@ class View {
     this.showRuns();
     await this.readChosen();
     this.showCharts();
-    await this.showPlaces();
+    await Promise.all([this.showAdvice(), this.showPlaces()]);
   }
 
   /** Runs may have gone, and go on: what is shown is read again. */
@@ -101,6 +102,7 @@ class View {
       section("So far, and the budget", "budget"),
       section("What each gram bought", "metric", el("div", { class: "controls" }, labelled("Metric", this.metrics))),
       section("Mean power", "power"),
+      section("What would have made it smaller", "advice"),
       section("The same run elsewhere", "places", el("div", { class: "controls" }, labelled("Run", this.placesOf))),
     );
   }
@@ -138,6 +140,7 @@ class View {
       this.showRuns();
       await this.readChosen();
       this.showCharts();
+      await this.showAdvice();
     });
     return on;
   }
@@ -191,6 +194,15 @@ class View {
   pickMetric(name) {
     this.metric = name;
     this.showMetric(this.shown().filter((run) => run.x.length));
+  }
+
+  // ---- advice
+
+  async showAdvice() {
+    const runs = this.shown();
+    const asked = (this.advised = runs.map((run) => run.run).join("\n"));
+    const tables = await adviceTables(runs);
+    if (asked === this.advised) swap(this.sections.advice, tables.length ? el("div", {}, tables) : nothing(runs));
   }
 
   // ---- elsewhere
