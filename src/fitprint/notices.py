@@ -34,3 +34,14 @@ def show_on_console() -> None:
     _LOGGER.addHandler(handler)
     if _LOGGER.level == logging.NOTSET:
         _LOGGER.setLevel(logging.INFO)
+
+
+def on_terminal() -> bool:
+    """Whether notices reach a person at a terminal: one that we show ourselves, on standard error."""
+    shown = any(isinstance(h, _ConsoleHandler) for h in _LOGGER.handlers) and _LOGGER.isEnabledFor(logging.INFO)
+    return shown and bool(getattr(sys.stderr, "isatty", lambda: False)())
+
+
+def printable(text: str) -> str:
+    """The text on one line, with no character that moves a terminal's cursor, colours it or turns its writing round."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)

@@ -15,6 +15,7 @@ from fitprint.chronicle import Chronicle
 from fitprint.clock import iso_utc
 from fitprint.drift import Range
 from fitprint.effort import Effort
+from fitprint.ending import say_end
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.grid import Grid
 from fitprint.job import Job
@@ -27,13 +28,14 @@ from fitprint.pace import Schedule
 from fitprint.periods import Periods
 from fitprint.provenance import Provenance, git_commit
 from fitprint.records import Records
-from fitprint.report.text import FIRST_LINE, headline
+from fitprint.report.text import FIRST_LINE
 from fitprint.resume import Identity
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
 from fitprint.sensors.company import overlap_of
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
 from fitprint.settings import Settings
+from fitprint.standing import Standing
 from fitprint.team import Follower
 from fitprint.watch import Watch
 from fitprint.work import Work
@@ -163,7 +165,7 @@ class Run:
         for note in self._grid.doubts() if self._grid and self._leads else ():
             logger().warning(note)
         if self._leads:
-            logger().info(headline(footprint))
+            say_end(footprint)
         return footprint
 
     def _conclude(self, status: str | None, *, abandoned: bool) -> None:
@@ -472,6 +474,20 @@ class Run:
         """What the whole run will have emitted at its end; None where its length is unknown or nothing is known yet."""
         with self._lock:
             return self._outlook.at_the_end(self._chronicle.spent())
+
+    def standing(self) -> Standing | None:
+        """Where the run stands, for a display in a thread of its own: nothing is read or booked; None where it is busy."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            unbooked, books, schedule = self._books.unbooked(), self._books, self._outlook.schedule
+            spent = self._chronicle.spent((unbooked.joules if unbooked else 0.0) + books.unseen_j)
+            opened, ahead = self._periods.open is not None, self._outlook.at_the_end(self._chronicle.spent())
+            epoch = self._periods.opened.index if opened else self._periods.next_index
+            now_ns, nearest = self._clock.monotonic_ns(), self.watch.nearest(spent)
+            return Standing(now_ns, epoch, schedule.last_epoch, spent.energy_j, spent.co2e_g, books.power_w, nearest, ahead)
+        finally:
+            self._lock.release()
 
     def text(self, *, at_once: bool) -> str | None:
         """The record without epochs as JSON, at the start and then at most once a minute."""

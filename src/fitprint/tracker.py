@@ -11,12 +11,13 @@ from typing import Any, Self
 from fitprint.budget import Budget
 from fitprint.carbon.intensity import IntensitySource
 from fitprint.config import Config
+from fitprint.display import Display
 from fitprint.guard import Guard
 from fitprint.ledger.project import check_project
 from fitprint.loop import LoopTracker
 from fitprint.meetings import Meetings
 from fitprint.nesting import entered, parent_run_id
-from fitprint.notices import show_on_console
+from fitprint.notices import logger, show_on_console
 from fitprint.ranks import Peers
 from fitprint.run import Run
 from fitprint.scalars import idle_scalars
@@ -45,6 +46,8 @@ class Tracker(LoopTracker):
         around: The machine: clock, folders, environment.
         peers: The ranks with which this one trains; by default those that PyTorch, JAX or TensorFlow has set up.
         awaits_state: ``resume`` may be called up to ``check_start``; nothing is written before.
+        live: Show epoch, CO2e so far, power, budget and forecast at the foot of a terminal while the run lasts; of several
+            ranks the first one shows it.
 
     Raises:
         ConfigError: If an option makes no sense; nothing has been started or written then.
@@ -88,6 +91,7 @@ class Tracker(LoopTracker):
         around: Surroundings | None = None,
         peers: Peers | None = None,
         awaits_state: bool = False,
+        live: bool = False,
     ) -> None:
         options = Config.of(config).overridden(
             budget=budget,
@@ -107,6 +111,8 @@ class Tracker(LoopTracker):
         self._around = around
         self._awaits_state = awaits_state
         self._inside = False
+        self._live = live
+        self._display: Display | None = None
 
     def start(self) -> Self:
         """Begin the run. Failures are logged once and leave a tracker that does nothing."""
@@ -116,7 +122,28 @@ class Tracker(LoopTracker):
         self._started = True
         self._guard.begin(self._begin)
         self._meetings.exchange(0)
+        self._show()
         return self
+
+    def _show(self) -> None:
+        """Begin the live display, where one is asked for; without it all goes on."""
+        job = self._meetings.job
+        if not self._live or not self.measuring or (job is not None and not job.leads):
+            return
+        guard = self._guard  # not the tracker, which the display's thread must not keep alive
+        try:
+            self._display = Display(lambda: guard.run.standing() if guard.run else None)
+            self._display.start()
+        except Exception:  # a terminal that has gone, or a broken rich
+            logger().warning("the live display could not be started; training and measuring go on", exc_info=True)
+
+    def _hide(self) -> None:
+        display, self._display = self._display, None
+        try:
+            if display is not None:
+                display.stop()
+        except Exception:  # a terminal that has gone
+            logger().debug("the live display did not end properly", exc_info=True)
 
     def close(self, status: str | None = None, *, abandoned: bool = False) -> None:
         """End the run; may be called any number of times.
@@ -134,6 +161,7 @@ class Tracker(LoopTracker):
         run = self._guard.run
         if run is not None and not run.alive:
             return
+        self._hide()
         self._meetings.part(abandoned=abandoned, together=together)
         self._guard.end(status, abandoned=abandoned)
         self._meetings.release()
@@ -184,10 +212,15 @@ class Tracker(LoopTracker):
 
         return self._meetings.share_out(find, around, given=given is not None)
 
+    def _repr_html_(self) -> str:
+        from fitprint.report.html import glance
+
+        return glance(self.footprint)
+
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry the options and the record, not the run."""
         guard = Guard(final=self._guard.final, broken=self._guard.broken)
-        return {**self.__dict__, "_guard": guard, "_meetings": Meetings(guard)}
+        return {**self.__dict__, "_display": None, "_guard": guard, "_meetings": Meetings(guard)}
 
 
 def _close_at_exit(tracker: weakref.ref[Tracker]) -> None:

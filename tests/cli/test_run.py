@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -19,6 +17,7 @@ import pytest
 from fitprint import Ledger, Tracker
 from fitprint.sensors.probe import Surroundings
 from fitprint.sensors.trace import Trace
+from terminal import shown_by
 
 
 def fitprint_run(*words, **options):
@@ -131,18 +130,9 @@ def test_what_the_users_environment_sets_is_left_as_it_is():
     assert "FITPRINT_BUDGET" not in seen
 
 
-def on_a_terminal(*words, **environ):
+def on_a_terminal(*words):
     """What a terminal would have shown, and the exit status."""
-    command = [sys.executable, "-m", "fitprint", "run", "--region", "FR", *words]
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execvpe(command[0], command, {**os.environ, "TERM": "xterm", "COLUMNS": "160", **environ})
-    shown = b""
-    with contextlib.suppress(OSError):  # a terminal whose programs have ended answers EIO
-        while chunk := os.read(terminal, 4096):
-            shown += chunk
-    os.close(terminal)
-    return shown.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return shown_by([sys.executable, "-m", "fitprint", "run", "--region", "FR", *words])
 
 
 @pytest.mark.timeout(60)

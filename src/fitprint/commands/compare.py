@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fitprint.commands.printing import LONGEST, print_table, printable, shortened
+from fitprint.commands.printing import LONGEST, print_table, shortened
 from fitprint.comparison import Comparison, Configuration, compare
+from fitprint.notices import printable
 from fitprint.report.figure import save_figure
 from fitprint.units import format_co2e, format_energy, significant
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fitprint.notices import printable
+
 # Names and values of users' own are cut here: they can be of any length.
 LONGEST = 40
-
-
-def printable(text: str) -> str:
-    """The text on one line, with no character that moves a terminal's cursor, colours it or turns its writing round."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from fitprint.commands.printing import print_table, printable, shortened
+from fitprint.commands.printing import print_table, shortened
+from fitprint.notices import printable
 from fitprint.project import ProjectTotal
 from fitprint.report.text import FIRST_LINE
 from fitprint.report.total import total_details, total_headline

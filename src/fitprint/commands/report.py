@@ -14,12 +14,12 @@ from fitprint.carbon.provider_names import find_provider
 from fitprint.carbon.series_file import read_series
 from fitprint.commands.advise import of_project
 from fitprint.commands.live_series import add_network, fetched
-from fitprint.commands.printing import printable
 from fitprint.commands.project import print_project
 from fitprint.errors import FitprintError, refusal
 from fitprint.footprint import Footprint
 from fitprint.ledger.selection import recorded
 from fitprint.ledger.store import Ledger
+from fitprint.notices import printable
 from fitprint.project import ProjectTotal, project_total
 from fitprint.regrams import regrams
 from fitprint.report.card import KEY, TRAINING_TYPES, card, card_rows

@@ -12,6 +12,7 @@ from fitprint.commands.printing import print_table, shortened
 from fitprint.ledger.selection import recorded
 from fitprint.ledger.store import Ledger
 from fitprint.project import ProjectTotal, launch_total, project_total
+from fitprint.report.listing import HEAD, cells
 from fitprint.units import format_co2e, format_duration, format_energy
 
 
@@ -41,8 +42,7 @@ def _runs(options: argparse.Namespace) -> int:
         whose = "" if options.project is None else f" of a project {options.project!r}"
         print(f"no runs{whose} in {ledger.place}{'' if ledger.place.may_exist else ' (there is no such file)'}", file=sys.stderr)
         return 0
-    head = ("run", "project", "name", "status", "started (UTC)", "time", "energy", "CO2e", "epochs")
-    print_table(head, [_run_cells(row) for row in rows])
+    print_table(HEAD, [_run_cells(row) for row in rows])
     if options.project is not None:
         print(_total(project_total(options.project, ledger=options.ledger)))
     elif options.launch is not None:
@@ -57,14 +57,4 @@ def _total(total: ProjectTotal) -> str:
 
 
 def _run_cells(row: dict[str, Any]) -> list[str]:
-    return [
-        row["run_id"],
-        shortened(row["project"] or ""),
-        shortened(row["name"] or ""),
-        row["status"] or "",
-        (row["started_at"] or "")[:19].replace("T", " "),
-        format_duration(row["duration_s"] or 0.0),
-        format_energy(row["energy_j"]),
-        format_co2e(row["co2e_g"]),
-        str(row["epochs"]),
-    ]
+    return cells({**row, "project": shortened(row["project"] or ""), "name": shortened(row["name"] or "")})

@@ -22,6 +22,7 @@ from fitprint.ledger.united import ENDED_TOGETHER, united
 from fitprint.location import Location, check_url
 from fitprint.notices import logger
 from fitprint.process import Process, is_alive
+from fitprint.report.listing import Runs
 from fitprint.settings import resolve
 
 COLUMNS = ("project", "name", "kind", "status", "started_at", "duration_s", "energy_j", "co2e_g", "parent_run_id")
@@ -253,14 +254,17 @@ class Ledger:
         """The file; None where the ledger is a database by URL."""
         return self.place.path
 
-    def runs(self) -> list[dict[str, Any]]:
-        """One mapping per run: run_id, project, name, status, started_at, duration_s, energy_j, co2e_g, epochs."""
+    def runs(self) -> Runs[dict[str, Any]]:
+        """One mapping per run: run_id, project, name, status, started_at, duration_s, energy_j, co2e_g, epochs.
+
+        Notebooks show the list as a table.
+        """
         with closing(self.open()) as store:
             now = store.database.heard_at(time.time())
             rows = [self._with_status(row, now) for row in store.rows()]
             apart = {row["run_id"]: self._known(store, row["run_id"]) for row in rows if self._may_lie_apart(row)}
         whole = {run_id: self._of_all_ranks(record) for run_id, record in apart.items() if record is not None}
-        return [_row_of(row, whole.get(row["run_id"])) for row in rows]
+        return Runs(_row_of(row, whole.get(row["run_id"])) for row in rows)
 
     def footprint(self, run_id: str) -> Footprint:
         """The full record of one run.
@@ -279,11 +283,14 @@ class Ledger:
             found = self._known(store, run_id)
         return self._of_all_ranks(found) if found is not None else None
 
-    def footprints(self) -> list[Footprint]:
+    def footprints(self) -> Runs[Footprint]:
         """The full records of all runs, oldest first."""
         with closing(self.open()) as store:
             found = [self._known(store, row["run_id"]) for row in store.rows()]
-        return [self._of_all_ranks(record) for record in found if record is not None]
+        return Runs(self._of_all_ranks(record) for record in found if record is not None)
+
+    def _repr_html_(self) -> str:
+        return self.runs()._repr_html_()
 
     def _known(self, store: Store, run_id: str) -> Footprint | None:
         """A run as a store has it, lost where its process is gone."""

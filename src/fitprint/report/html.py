@@ -85,12 +85,16 @@ def page(footprint: Footprint) -> str:
     )
 
 
+def glance(footprint: Footprint) -> str:
+    """The headline and its lines, as notebooks show a run that lasts."""
+    return f"<p><strong>{html.escape(headline(footprint))}</strong></p>\n{table_of(['', ''], details(footprint))}"
+
+
 def fragment(footprint: Footprint) -> str:
     """The content alone, as notebooks show it."""
     return "\n".join(
         [
-            f"<p><strong>{html.escape(headline(footprint))}</strong></p>",
-            _table(["", ""], details(footprint)),
+            glance(footprint),
             _records(footprint),
             _assumptions(footprint),
             f"<p>Run {html.escape(footprint.run_id)}, started {html.escape(footprint.started_at)} (UTC).</p>",
@@ -115,7 +119,7 @@ def _segments(footprint: Footprint) -> str:
     if not rows:
         return ""
     head = [name for name, _ in rows[0]]
-    return "<h2>Segments</h2>" + _table(head, [[text for _, text in row] for row in rows], numbers=True)
+    return "<h2>Segments</h2>" + table_of(head, [[text for _, text in row] for row in rows], numbers=True)
 
 
 def _epochs(title: str, epochs: Sequence[EpochFootprint]) -> str:
@@ -133,7 +137,7 @@ def _epochs(title: str, epochs: Sequence[EpochFootprint]) -> str:
         ]
         for epoch in epochs
     ]
-    return f"<h2>{title}</h2>" + _table(["epoch", "time", "energy", "CO2e", "95 % interval", *metrics], rows, numbers=True)
+    return f"<h2>{title}</h2>" + table_of(["epoch", "time", "energy", "CO2e", "95 % interval", *metrics], rows, numbers=True)
 
 
 def _metric(value: float | None) -> str:
@@ -144,7 +148,7 @@ def _sensors(footprint: Footprint) -> str:
     rows = [
         [str(s["id"]), str(s["part"]), _obtained(s), format_energy(s.get("energy_j")), str(s["source"])] for s in footprint.sensors
     ]
-    return "<h2>Sensors</h2>" + _table(["sensor", "part", "method", "energy", "source"], rows)
+    return "<h2>Sensors</h2>" + table_of(["sensor", "part", "method", "energy", "source"], rows)
 
 
 def _obtained(sensor: Mapping[str, Any]) -> str:
@@ -165,10 +169,17 @@ def _assumptions(footprint: Footprint) -> str:
         ]
         for row in footprint.assumptions
     ]
-    return "<h2>Assumptions</h2>" + _table(["figure", "value", "interval", "year", "source", "basis"], rows)
+    return "<h2>Assumptions</h2>" + table_of(["figure", "value", "interval", "year", "source", "basis"], rows)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
+def table_of(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
+    """A table of texts, all of them escaped.
+
+    Args:
+        head: Its headings; none where all are empty.
+        rows: Its cells.
+        numbers: Align them to the right.
+    """
     kind = ' class="number"' if numbers else ""
     top = f"<tr>{''.join(f'<th{kind}>{html.escape(cell)}</th>' for cell in head)}</tr>" if any(head) else ""
     body = "".join(f"<tr>{''.join(f'<td{kind}>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
