@@ -9,6 +9,8 @@ from typing import Any
 from fitprint.carbon.factors import Factors
 from fitprint.config import Config
 from fitprint.meter import Meter
+from fitprint.sensors.machine import Machine
+from fitprint.sensors.modelled import bare_cpu_name
 from fitprint.sensors.probe import Sensors, Surroundings, probe
 from fitprint.settings import resolve
 from fitprint.units import significant
@@ -26,12 +28,14 @@ class Detection:
         absent: What was looked for in vain: source, reason, remedy.
         notes: What a reader of the result has to know: what is not counted, modelled or shared.
         factors: Region, intensity, PUE and node factor with their sources.
+        cpu: The processor's model and its threads; empty where it is unknown.
     """
 
     found: tuple[dict[str, Any], ...]
     absent: tuple[dict[str, str], ...]
     notes: tuple[str, ...]
     factors: tuple[dict[str, Any], ...]
+    cpu: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -39,10 +43,12 @@ class Detection:
             "absent": list(self.absent),
             "notes": list(self.notes),
             "factors": list(self.factors),
+            "cpu": self.cpu,
         }
 
     def __str__(self) -> str:
-        lines = ["sensors"]
+        lines = ["hardware", f"  CPU   {self.cpu}"] if self.cpu else []
+        lines += ["sensors"]
         lines += [f"  {row['part']:<5} {_obtained(row):<16} {row['id']}  ({row['source']})" for row in self.found]
         for row, following in zip_longest(self.absent, self.absent[1:], fillvalue={"remedy": ""}):
             lines += [f"  -     {'absent':<16} {row['source']}: {row['reason']}"]
@@ -73,7 +79,14 @@ def detect(config: Config | None = None, around: Surroundings | None = None) -> 
         tuple({"source": a.source, "reason": a.reason, "remedy": a.remedy} for a in sensors.absent),
         tuple(f"NOT COUNTED: {name}" for name in sensors.uncounted) + sensors.notes,
         tuple(row.to_dict() for row in factors.assumptions(sensors=read)),
+        _cpu(around.machine),
     )
+
+
+def _cpu(machine: Machine) -> str:
+    """``"AMD EPYC 7742, 128 threads"``."""
+    name = bare_cpu_name(machine.cpu_name)
+    return f"{name}, {machine.threads} threads" if name else ""
 
 
 def _obtained(row: dict[str, Any]) -> str:

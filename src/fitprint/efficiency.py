@@ -9,9 +9,9 @@ from typing import Any
 
 from fitprint.budget import Decision, Spent
 from fitprint.errors import ConfigError, refusal
-from fitprint.metrics import change, chosen_mode
+from fitprint.metrics import changes, chosen_mode
 from fitprint.notices import logger
-from fitprint.units import J_PER_WH, Quantity, format_quantity, significant
+from fitprint.units import J_PER_WH, Quantity, format_quantity
 
 NO_CARBON_CALLBACK = (
     "EfficiencyStopping needs the grams that CarbonCallback measures, and there is no CarbonCallback among the callbacks. "
@@ -109,10 +109,10 @@ class Efficiency:
         got = self._gain / self._cost * (1 if self._unit == "g" else J_PER_WH) if self._cost > 0 else 0.0
         metric = f"{self.monitor} (smoothed)" if self._weight else self.monitor
         what = f"epochs {first + 1} to {last}" if last > first + 1 else f"epoch {last}"
+        gained, paid, least = changes(self.monitor, self._gain, got, asked)
         sentence = (
             f"Stopped after epoch {last}: {what} cost {format_quantity(self._cost, self._unit)} and {verb} {metric} by "
-            f"{change(self.monitor, self._gain)}, {significant(got)} a {gram}; "
-            f"at least {significant(asked)} a {gram} was asked for."
+            f"{gained}, {paid} a {gram}; at least {least} a {gram} was asked for."
         )
         return Decision(
             "efficiency", sentence, used, before + self._gain / self._least, self._unit, self._cost / (last - first or 1)

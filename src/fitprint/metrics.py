@@ -57,9 +57,15 @@ def held_out(name: str) -> bool:
 
 def change(name: str, by: float) -> str:
     """An amount of a metric: ``"0.1 points"`` for a share such as an accuracy, else the plain number."""
-    if _words(name) & set(SHARES.split()) and by <= 1:
-        return f"{significant(100 * by, 2)} points"
-    return significant(by, 2)
+    return changes(name, by)[0]
+
+
+def changes(name: str, *amounts: float) -> list[str]:
+    """Amounts of a metric that are read beside each other: all in points, or all as plain numbers."""
+    if _words(name) & set(SHARES.split()) and max(amounts) <= 1:
+        texts = [significant(100 * by, 2) for by in amounts]
+        return [f"{text} point{'' if text == '1' else 's'}" for text in texts]
+    return [significant(by, 2) for by in amounts]
 
 
 def _rank(name: str) -> tuple[bool, bool, bool, str]:

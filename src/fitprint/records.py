@@ -93,6 +93,7 @@ class Records:
         provenance: Hyperparameters, seed and commit.
         of_many: Other ranks have sensors too.
         failures: Where the measurement broke off; empty as long as it has not.
+        cpu: The processor's model, as the system names it; empty where it is unknown.
     """
 
     settings: Settings
@@ -106,6 +107,7 @@ class Records:
     provenance: Provenance = field(default_factory=Provenance)
     of_many: bool = False
     failures: tuple[str, ...] = ()
+    cpu: str = ""
 
     def epoch(
         self,
@@ -256,6 +258,7 @@ class Records:
             "host": host_name(key, earlier),
             "host_key": key,
             "region": self.factors.place.code,
+            "cpu": self.cpu,
             "budget": [budget.limit for budget in self.settings.budgets],
             **{name: getattr(record, name) for name in names},
         }

@@ -32,6 +32,7 @@ from fitprint.report.text import FIRST_LINE
 from fitprint.resume import Identity
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
 from fitprint.sensors.company import overlap_of
+from fitprint.sensors.modelled import bare_cpu_name
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import defaults, price_of_an_epoch
 from fitprint.settings import Settings
@@ -79,8 +80,9 @@ class Run:
         self._clock = around.clock
         factors = settings.factors(around, hidden_boards=sensors.hidden_boards, covered=sensors.covered)
         beside = Beside.of(settings, factors, around.machine, leads=sensors.of_host if job is None else job.leads_host)
+        cpu = bare_cpu_name(around.machine.cpu_name)
         started_at, made_from = iso_utc(self._clock.time()), Provenance(git_commit=git_commit())
-        records = Records(settings, kind, sensors, factors, started_at, beside, parent_run_id, provenance=made_from)
+        records = Records(settings, kind, sensors, factors, started_at, beside, parent_run_id, provenance=made_from, cpu=cpu)
         overlap = overlap_of(lambda: self.run_id, parent_run_id, sensors.devices, around)
         self._books = Books(sensors, around, kind, job, overlap=overlap, on_tick=self._tick, sync=settings.sync)
         self._team = self._books.team

@@ -66,7 +66,7 @@ def test_a_watt_hour_can_be_the_price():
     assert stops == [False, False, True, True]  # the second epoch cost 3 Wh
     decision = by_energy.decision()
     assert decision.unit == "J"
-    assert "0.004 a watt-hour; at least 0.01 a watt-hour was asked for" in decision.sentence
+    assert "0.4 points a watt-hour; at least 1 point a watt-hour was asked for" in decision.sentence
 
 
 def test_an_epoch_without_the_metric_costs_all_the_same():
@@ -109,7 +109,7 @@ def test_the_sentence_and_the_numbers_of_the_decision():
     assert decision.code == "efficiency"
     assert decision.sentence == (
         "Stopped after epoch 3: epochs 2 to 3 cost 2 g and raised val_acc by 0.2 points, "
-        "0.001 a gram; at least 0.01 a gram was asked for."
+        "0.1 points a gram; at least 1 point a gram was asked for."
     )
     assert (decision.spent, decision.unit, decision.next_expected) == (4.0, "g", 1.0)
     assert decision.limit == pytest.approx(2.2)

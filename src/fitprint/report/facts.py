@@ -104,7 +104,9 @@ def _hardware(runs: Sequence[Footprint]) -> str:
 
 def _boards(run: Footprint) -> str:
     devices = {device_of(str(row["id"])): _device(row) for row in _counted(run) if row["part"] != "dram"}
-    names = Counter(devices.values())
+    models = sorted({str(segment["cpu"]) for segment in run.segments if segment.get("cpu")})
+    cpu = f"CPU ({' or '.join(models)})" if models else "CPU"
+    names = Counter(cpu if name == "CPU" else name for name in devices.values())
     return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in names.items())
 
 

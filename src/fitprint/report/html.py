@@ -162,7 +162,7 @@ def _assumptions(footprint: Footprint) -> str:
         [
             str(row["name"]),
             f"{row['value']} {row['unit']}" if row["unit"] != "1" else str(row["value"]),
-            "" if row["low"] is None else f"{significant(row['low'])} to {significant(row['high'])}",
+            _ends(row),
             str(row["year"] or ""),
             str(row["source"]),
             str(row["basis"]),
@@ -170,6 +170,14 @@ def _assumptions(footprint: Footprint) -> str:
         for row in footprint.assumptions
     ]
     return "<h2>Assumptions</h2>" + table_of(["figure", "value", "interval", "year", "source", "basis"], rows)
+
+
+def _ends(row: Mapping[str, Any]) -> str:
+    """The ends of a figure's interval, both with its unit."""
+    if row["low"] is None or row["high"] is None:
+        return ""
+    unit = "" if row["unit"] == "1" else f" {row['unit']}"
+    return f"{significant(row['low'])}{unit} to {significant(row['high'])}{unit}"
 
 
 def table_of(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
