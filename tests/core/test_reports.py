@@ -469,13 +469,13 @@ def test_the_card_is_read_by_the_hub_as_grams(tmp_path):
     block = hub.ModelCard.load(path).data.to_dict()["co2_eq_emissions"]
     assert block["emissions"] == pytest.approx(13.57)
     assert block["hardware_used"] == "2 x NVIDIA H100, CPU in 1 machine"
+    assert block["geographical_location"] == "France (FR)"
 
 
 def test_the_hardware_is_named_with_the_model_of_its_processor_and_without_its_host():
     named = of_runs([run(segments=({"host": "host-1", "region": "FR", "cpu": "AMD EPYC 7742"},))])
     (hardware,) = [fact.text for fact in named.facts if fact.label == "hardware"]
-    assert hardware == "NVIDIA H100, CPU (AMD EPYC 7742) in 1 machine"
-    assert block["geographical_location"] == "France (FR)"
+    assert hardware == "2 x NVIDIA H100, CPU (AMD EPYC 7742) in 1 machine"
 
 
 @settings(deadline=None)
