@@ -27,6 +27,9 @@ def url(serve, runs):
     return serve(runs[0], tensorflow=True)
 
 
+CELLS = "table => [...table.rows].map((row) => [...row.cells].map((cell) => cell.innerText))"
+
+
 def read(figure, key="ArrowRight"):
     """What a chart says when an arrow key is pressed in it."""
     figure.get_by_role("group", name="Chart").press(key)
@@ -109,6 +112,22 @@ def test_each_chosen_run_is_told_what_would_have_made_it_smaller_with_its_grams_
     table.wait_for(state="detached")
     assert tab.frame.get_by_role("region", name="Advice for paris (small)").is_visible()
     assert tab.said == []
+
+
+def test_each_column_of_the_tables_has_units_in_its_cells_or_counts_what_its_head_says(url, look):
+    tab = look(url)
+    tab.chart("Mean power at the sensors")
+    tab.frame.get_by_role("region", name="Table of places").get_by_role("table").wait_for()
+    for summary in tab.frame.get_by_text("Values as a table").all():
+        summary.click()
+    bare, seen = set(), 0
+    for table in tab.frame.locator("table").all():
+        head, *rows = [[cell.strip() for cell in row] for row in table.evaluate(CELLS)]
+        for name, *column in zip(head, *rows, strict=True):
+            seen += len(column)
+            bare |= {name for cell in column if re.fullmatch(r"[\d.,]+", cell)}
+    assert bare <= {"epoch", "rank", "year", "val_acc"}
+    assert seen > 100
 
 
 def test_a_run_that_is_taken_out_leaves_the_charts(url, look):
