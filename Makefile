@@ -40,7 +40,7 @@ bench: .venv/.test .venv/.peers
 # Of this Python and system; torch and the frameworks are the user's.
 requirements: .venv/.release
 	$(BIN)/pip-compile -q --upgrade --generate-hashes --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	  --no-header --no-annotate --strip-extras $(EXTRAS) -c constraints.txt -o requirements/hashed.txt pyproject.toml
+	  --no-header --no-annotate --strip-extras --allow-unsafe $(EXTRAS) -c constraints.txt -o requirements/hashed.txt pyproject.toml
 
 audit: .venv/.release
 	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/hashed.txt >.venv/audit 2>&1 && { cat .venv/audit; exit 0; }; \
