@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from fitprint import Config, Tracker
@@ -23,3 +25,11 @@ def train(clock):
         return tracker.footprint
 
     return run
+
+
+@pytest.fixture
+def free_port():
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

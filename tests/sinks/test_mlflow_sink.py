@@ -20,6 +20,9 @@ def database(tmp_path_factory):
 @pytest.fixture
 def store(database, tmp_path, monkeypatch):
     """A client of it; programs find it as they do, by MLflow's own setting."""
+    for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):  # MLflow sets them itself, for processes that it starts
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(database)

@@ -25,12 +25,6 @@ def samples(text):
     }
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_the_file_has_every_figure_in_base_units(train, tmp_path):
     path = tmp_path / "collected" / "fitprint.prom"
     footprint = train(f"prometheus:{path}", run_id="r1", project="digits", budget="100 g")
@@ -114,14 +108,14 @@ def test_a_folder_that_cannot_be_written_costs_one_line(train, tmp_path, caplog)
     assert caplog.text.count("the sink prometheus failed") == 1
 
 
-def test_the_endpoint_answers_on_loopback_while_the_run_lasts(train):
-    port, seen = free_port(), []
+def test_the_endpoint_answers_on_loopback_while_the_run_lasts(train, free_port):
+    seen = []
 
     def scrape():
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/metrics", timeout=5) as answer:
             seen.append(answer.read().decode())
 
-    train(f"prometheus-http:{port}", epochs=range(3), after_epoch=scrape, budget=Budget("1 kWh"))
+    train(f"prometheus-http:{free_port}", epochs=range(3), after_epoch=scrape, budget=Budget("1 kWh"))
     told = [samples(text) for text in seen]
     assert "fitprint_energy_joules_total" not in seen[0]
     assert told[-1]["fitprint_energy_joules_total", "gpu"] in (pytest.approx(3600.0), pytest.approx(7200.0))
@@ -129,10 +123,10 @@ def test_the_endpoint_answers_on_loopback_while_the_run_lasts(train):
         scrape()
 
 
-def test_the_endpoint_is_bound_to_loopback_alone(train, monkeypatch):
+def test_the_endpoint_is_bound_to_loopback_alone(train, free_port, monkeypatch):
     bound, start = [], prometheus_client.start_http_server
     monkeypatch.setattr(prometheus_client, "start_http_server", lambda port, **kw: bound.append(kw["addr"]) or start(port, **kw))
-    train(f"prometheus-http:{free_port()}")
+    train(f"prometheus-http:{free_port}")
     assert bound == ["127.0.0.1"]
 
 

@@ -20,11 +20,11 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 NEEDS = ["mlflow", "wandb", "prometheus_client", "opentelemetry.sdk", "fitprint"]
 
 
-@pytest.mark.parametrize(("program", "needs"), zip(PROGRAMS, NEEDS, strict=True), ids=NEEDS)
-def test_the_programs_run_and_every_sink_gets_something(program, needs, tmp_path):
+@pytest.mark.parametrize(("program", "needs"), list(zip(PROGRAMS, NEEDS, strict=True)), ids=NEEDS)
+def test_the_programs_run_and_every_sink_gets_something(program, needs, tmp_path, free_port):
     pytest.importorskip(needs)
     outside = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", "WANDB_SILENT": "true", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-c", program]
+    command = [sys.executable, "-c", program.replace("9400", str(free_port))]
     done = subprocess.run(
         command, env={**os.environ, **outside}, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
