@@ -59,7 +59,7 @@ def test_the_snippets_of_a_page_run_in_their_order(page, tmp_path, terminal):
 def test_no_block_hides_from_being_run(page):
     unnamed = [block.line for block in blocks(page) if not block.language and PROMPT in block.text]
     assert unnamed == [], "a block with a prompt is a console block"
-    assert {block.language for block in blocks(page)} <= {"", "text", *PYTHON, *TERMINAL}
+    assert {block.language for block in blocks(page)} <= {"", "text", "toml", *PYTHON, *TERMINAL}
     assert all(path.exists() for block in blocks(page) for path in block.given)
 
 
