@@ -631,7 +631,8 @@ def ticking_between_telling_and_hearing(tracker):
     exchange = job.exchange
 
     def then_tick(*args, **options):
-        exchange(*args, **options)
+        told = exchange(*args, **options)
         tracker._guard.run._tick()
+        return told
 
     job.exchange = then_tick
