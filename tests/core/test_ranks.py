@@ -634,7 +634,8 @@ def ticking_between_telling_and_hearing(tracker):
     exchange = job.exchange
 
     def then_tick(*args, **options):
-        exchange(*args, **options)
+        where = exchange(*args, **options)
         tracker._guard.run._tick()
+        return where
 
     job.exchange = then_tick
