@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -57,6 +58,8 @@ class Series:
         self._feed = Feed()
         self._sent: list[str] = []
         self._own_id: str | None = None
+        # Forked processes have this in their memory, too: by it the runs are found that they make with this object.
+        self._home: tuple[int, str] | None = (os.getpid(), new_run_id(SystemClock()))
 
     # ---- runs
 
@@ -75,14 +78,22 @@ class Series:
 
     def fetch(self) -> None:
         """Take from the ledger the records of runs that copies of this object have made in processes started from here."""
-        place = resolve(self.config).ledger if self._sent else None
+        forked = self._home is not None and self._home[0] == os.getpid() and not self._count
+        place = resolve(self.config).ledger if self._sent or forked else None
         if place is None or not place.may_exist:
             return
         nothing: list[Footprint | None] = []
-        found = self.shielded("reading the ledger", lambda: [Ledger(place).find(run_id) for run_id in self._sent], nothing)
+        found = self.shielded("reading the ledger", lambda: self._found(Ledger(place), forked=forked), nothing)
         ended = [footprint for footprint in found if footprint is not None and footprint.status != "running"]
         self.footprints += ended
         self._sent = [] if ended else self._sent
+
+    def _found(self, ledger: Ledger, *, forked: bool) -> list[Footprint | None]:
+        """Records of runs in processes that were started from here and are not kept yet."""
+        mark = f"{self._home[1]}-" if forked and self._home is not None else ""
+        known = {footprint.run_id for footprint in self.footprints}
+        theirs = [str(row["run_id"]) for row in ledger.runs()] if mark else []
+        return [ledger.find(run_id) for run_id in (*self._sent, *(i for i in theirs if i.startswith(mark) and i not in known))]
 
     @property
     def decision(self) -> Decision | None:
@@ -227,16 +238,22 @@ class Series:
 
     def _numbered(self) -> Config:
         """A run id that was given is the first run's; later ones get a number behind it."""
-        run_id = resolve(self.config).config.run_id or self._own_id
+        own_id = self._own_id or self._forked_id()
+        run_id = resolve(self.config).config.run_id or own_id
         if self._count == 1:
-            return self.config.overridden(run_id=self._own_id) if self._own_id and run_id == self._own_id else self.config
+            return self.config.overridden(run_id=own_id) if own_id and run_id == own_id else self.config
         return self.config.overridden(run_id=run_id and f"{run_id}-{self._count}")
+
+    def _forked_id(self) -> str | None:
+        """In a process that was forked with this object: an id by which the one that forked it finds its run."""
+        here = os.getpid()
+        return f"{self._home[1]}-{here}" if self._home is not None and self._home[0] != here else None
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry options and records, not the open run; for a process that is started, an id to find it by."""
         own_id = new_run_id(SystemClock()) if _starting_a_process() else None
         self._sent += [own_id] if own_id else []
-        return {**self.__dict__, "open": None, "_sent": [], "_own_id": own_id}
+        return {**self.__dict__, "open": None, "_sent": [], "_own_id": own_id, "_home": None}
 
 
 def _starting_a_process() -> bool:

@@ -248,6 +248,7 @@ def test_a_loader_that_is_counted_says_its_length_so_that_the_first_epoch_is_loo
 )
 def test_plain_loops_of_any_lengths_never_wait_for_a_rank_that_does_not_come(lengths, declared):
     job = Training(2, budgets=(Budget("1 GJ", check=1), None))
+    apart = {}
 
     def body(rank, tracker):
         loader = tracker.batches(range(6)) if declared else None
@@ -258,9 +259,11 @@ def test_plain_loops_of_any_lengths_never_wait_for_a_rank_that_does_not_come(len
             for _ in zip(loader or range(6), range(lengths[epoch][rank]), strict=False):
                 with tracker.batch(8):
                     pass
+        apart[rank] = tracker._meetings.job.apart
 
     records = job.run(body)
     assert not job.failures
+    assert apart == {0: False, 1: False}
     failed = [rank for rank in range(2) if any(broken == rank for *_, broken in lengths)]
     for rank in range(2):
         if rank not in failed:

@@ -1,4 +1,4 @@
-"""A Lightning Trainer on two processes: started by torchrun, or by itself with ``spawn``."""
+"""A Lightning Trainer on two processes, started by torchrun or by itself (``spawn``, ``fork``), or on one board with FSDP."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def data(batches: int) -> DataLoader:
 
 def trainer(callbacks: list, strategy: str, **options) -> Trainer:
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return Trainer(accelerator="cpu", devices=RANKS, strategy=strategy, callbacks=callbacks, **{**quiet, **options})
+    return Trainer(strategy=strategy, callbacks=callbacks, **{"accelerator": "cpu", "devices": RANKS, **quiet, **options})
 
 
 def by_torchrun(limit: str) -> dict:
@@ -67,15 +67,30 @@ def by_torchrun(limit: str) -> dict:
     }
 
 
-def by_spawn() -> dict:
+def from_here(strategy: str) -> dict:
+    """This process trains nothing itself."""
     carbon = CarbonCallback()
     before_j = counted_j()
-    trainer([carbon], "ddp_spawn", max_epochs=2).fit(Slow(), data(4), data(1))
+    trainer([carbon], strategy, max_epochs=2).fit(Slow(), data(4), data(1))
     return {**record(carbon.footprint), "most_j": counted_j() - before_j, "runs": len(carbon.footprints)}
 
 
+def by_fsdp() -> dict:
+    """On a board, where there is one; Lightning itself says why not."""
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    carbon = CarbonCallback()
+    try:
+        fitted = trainer([carbon], "fsdp", accelerator="auto", devices=1, max_epochs=2)
+    except ValueError as error:
+        return {"refused": str(error)}
+    fitted.fit(Slow(), data(4))
+    return record(carbon.footprint)
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] == ["spawn"]:
-        report("parent", by_spawn())
+    if sys.argv[1] in ("ddp_spawn", "ddp_fork"):
+        report("parent", from_here(sys.argv[1]))
+    elif sys.argv[1] == "fsdp":
+        report("parent", by_fsdp())
     else:
         report(os.environ["RANK"], by_torchrun(*sys.argv[1:]))

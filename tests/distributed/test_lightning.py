@@ -21,8 +21,9 @@ def test_both_ranks_of_torchrun_have_what_an_observer_counted_and_stop_together(
     check_one_stop(launched, observer, limit_j=400.0)
 
 
-def test_the_process_that_spawned_the_ranks_has_their_record(alone, machine):
-    launched = alone("lightning_ddp.py", "spawn", timeout=160)
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork"])
+def test_the_process_that_starts_the_ranks_has_their_record(alone, machine, strategy):
+    launched = alone("lightning_ddp.py", strategy, timeout=160)
     assert launched.returncode == 0, launched.errors[-3000:]
     record = launched.ranks["parent"]
     assert record["status"] == "completed"
@@ -30,3 +31,15 @@ def test_the_process_that_spawned_the_ranks_has_their_record(alone, machine):
     assert len(record["epochs"]) == 2
     assert 120 * 10 * 0.03 < record["energy_j"] < record["most_j"]
     assert [row["energy_j"] for row in Ledger(machine / "fitprint.db").runs()] == [record["energy_j"]]
+
+
+@pytest.mark.gpu
+def test_sharded_training_is_measured_as_any_other(alone):
+    launched = alone("lightning_ddp.py", "fsdp", timeout=160)
+    assert launched.returncode == 0, launched.errors[-3000:]
+    record = launched.ranks["parent"]
+    if "refused" in record:
+        pytest.skip(record["refused"])
+    assert record["status"] == "completed"
+    assert [epoch[2] for epoch in record["epochs"]] == [True, True]
+    assert record["energy_j"] > 120 * 16 * 0.03
