@@ -105,7 +105,8 @@ def kill_once(folder: Path, seed: int, longest_s: float = 2.5) -> Killed:
 
 def start(folder: Path, seed: int, first: int, last: int) -> subprocess.Popen:
     command = [sys.executable, "-c", PROGRAM, *map(str, (seed, first, last, PERIOD_S))]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    return subprocess.Popen(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, **quiet)
 
 
 def footprint_in(folder: Path) -> Footprint | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from fitprint import Ledger, Tracker
+from fitprint.pace import Schedule
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
 
@@ -68,7 +69,7 @@ def test_a_process_that_ends_at_once_leaves_a_lost_run_with_its_epochs():
 
 
 def _touch_in_child(tracker, queue):
-    tracker.begin_epoch(9, None)
+    tracker.begin_epoch(9, Schedule())
     tracker.close("failed")
     queue.put((tracker.scalars()["carbon/total_energy_wh"], tracker.should_stop))
 

@@ -755,3 +755,16 @@ def test_memory_grows_by_the_epochs_records_and_by_nothing_else():
     per_epoch = [(after - before) / 500 for before, after in pairwise(sizes)]
     assert max(per_epoch) < 2048, "a record and less than a kilobyte beside it"
     assert per_epoch[1] < 1.2 * per_epoch[0], "and no more for later ones"
+
+
+def test_a_late_epoch_takes_no_longer_than_an_early_one():
+    clock, took = FakeClock(), []
+    with Tracker(
+        ledger="off", region="FR", counters=[ScriptedCounter(clock)], around=Surroundings(clock=clock, environ={})
+    ) as tracker:
+        for index in tracker.epochs(range(4501)):
+            clock.advance(0.1)
+            if index % 1500 == 0:
+                took.append(time.thread_time())
+    first, _, last = (after - before for before, after in pairwise(took))
+    assert last < 1.5 * first
