@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.sheet import QUICK, Sheet
-from killed import PERIOD_S, VISIBLE_S, Killed, kill_once
+from random_kills import PERIOD_S, VISIBLE_S, Killed, kill_once
 
 KILLS, AT_ONCE = (10 if QUICK else 200), 2
 COLUMNS = (

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from killed import kill_once
+from random_kills import kill_once
 
 SEEDS = [100 * i for i in range(10)]
 
