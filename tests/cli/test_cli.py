@@ -75,7 +75,7 @@ def test_a_file_that_is_no_ledger_is_a_failure_with_a_reason(tmp_path, capsys):
 def test_detect_says_what_is_found_absent_and_assumed(capsys):
     assert main(["detect", "--json", "--region", "FR"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"found", "absent", "notes", "factors"}
+    assert set(found) == {"found", "absent", "notes", "factors", "cpu"}
     assert all(set(row) == {"id", "part", "method", "role", "source"} for row in found["found"])
     assert {row["name"] for row in found["factors"]} == {"region", "intensity", "pue", "node_factor"}
     assert all(row["reason"] for row in found["absent"])
