@@ -81,7 +81,7 @@ def test_detect_says_what_is_found_absent_and_assumed(capsys):
     assert all(row["reason"] for row in found["absent"])
     assert main(["detect", "--region", "FR"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == ["sensors", "carbon"]
+    assert [line for line in lines if not line.startswith(" ")] == ["hardware", "sensors", "carbon"]
     for row in found["found"]:
         assert any(row["id"] in line and row["method"] in line for line in lines)
 
