@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import code
 import gc
+import sys
 import threading
 
 import pytest
@@ -55,7 +56,8 @@ class Shell(code.InteractiveInterpreter):
 
 
 @pytest.mark.parametrize("cell", [BLOCK, NO_BLOCK], ids=["with a block", "without"])
-def test_a_cell_that_is_interrupted_and_run_again_is_a_run_of_its_own(cell):
+def test_a_cell_that_is_interrupted_and_run_again_is_a_run_of_its_own(cell, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)  # some libraries replace it, for the whole process
     shell = Shell()
     for text in (SET_UP, cell, "interrupts_in = None", cell):
         shell.cell(text)
