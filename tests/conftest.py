@@ -10,6 +10,7 @@ import pytest
 from fitprint.contract import measuring
 from fitprint.sensors.siblings import Registry
 from fitprint.testing import FakeClock, FakeDriver, ScriptedCounter, build_fake_driver
+from web_service import WebService
 
 # Read by the type checker, and run by hand.
 collect_ignore_glob = ["typing/*", "benchmarks/*"]
@@ -33,6 +34,14 @@ def nothing_around(tmp_path, monkeypatch):
     beside, real = tmp_path / "beside", Path("/dev")
     find = Registry.of
     monkeypatch.setattr(Registry, "of", lambda dev, sys, proc: find(dev, sys if dev != real else beside, proc))
+
+
+@pytest.fixture
+def service():
+    """A web service on this machine, which answers as the test tells it."""
+    service = WebService()
+    yield service
+    service.close()
 
 
 @pytest.fixture

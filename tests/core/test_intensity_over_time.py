@@ -25,7 +25,7 @@ from fitprint.regrams import regrams
 from fitprint.sensors.probe import Surroundings
 from fitprint.settings import resolve
 from fitprint.testing import FakeClock, ScriptedCounter
-from web_service import Answer, WebService, only_this_machine
+from web_service import Answer, only_this_machine
 
 SECRET = "s3cr3t-t0ken"
 # FakeClock's wall clock begins here, on the hour.
@@ -354,13 +354,6 @@ def test_what_a_run_would_ask_is_shown_without_asking(nothing_but_this_machine, 
 
 
 # ---- services, while a run lasts
-
-
-@pytest.fixture
-def service():
-    service = WebService()
-    yield service
-    service.close()
 
 
 @pytest.fixture

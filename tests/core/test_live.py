@@ -50,13 +50,6 @@ def nothing_but_this_machine(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def service():
-    service = WebService()
-    yield service
-    service.close()
-
-
-@pytest.fixture
 def at_ten(clock):
     clock.advance(2 * 3600 + 600)
     return clock

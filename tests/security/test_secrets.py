@@ -16,19 +16,12 @@ from fitprint.carbon.live import LiveIntensity
 from fitprint.carbon.providers import ElectricityMaps, WattTime
 from fitprint.errors import FitprintError
 from fitprint.location import Location
-from web_service import Answer, WebService, only_this_machine
+from web_service import Answer, only_this_machine
 
 MARKER = "m4rker-t0ken-9f3"
 NAMES = ("ELECTRICITYMAPS_TOKEN", "WATTTIME_USER", "WATTTIME_PASSWORD")
 EIGHT = datetime(2027, 1, 15, 8, tzinfo=UTC)
 PATHS = ("/v3/carbon-intensity/history", "/v3/carbon-intensity/latest", "/login", "/v3/historical")
-
-
-@pytest.fixture
-def service():
-    service = WebService()
-    yield service
-    service.close()
 
 
 @pytest.fixture
