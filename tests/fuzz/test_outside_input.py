@@ -79,6 +79,7 @@ def test_options_of_any_type_are_taken_or_refused(options):
 @given(st.text(max_size=40))
 @example("electricitymaps:" + "A" * 10_000)
 @example("postgresql://[")
+@example("~0")
 @example("postgresql://u:p@h:99999999/d")
 def test_names_of_services_and_ledgers_are_taken_or_refused(text):
     for reader in (parse_source, check_url, check_text):

@@ -40,7 +40,10 @@ def check_text(value: str | Path) -> float | str:
             raise
     if find_provider(text) is not None:
         return text
-    path = Path(text).expanduser().absolute()
+    try:
+        path = Path(text).expanduser().absolute()
+    except RuntimeError as error:  # "~somebody", whom this machine does not know
+        raise refusal("intensity", expected=EXPECTED, came=text, hint=str(error)) from error
     if not text or not path.is_file():
         raise refusal("intensity", expected=EXPECTED, came=text, hint="There is no such file." if text else "")
     _read(path)
