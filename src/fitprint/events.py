@@ -114,7 +114,7 @@ class EventTracker:
 
     def check_start(self) -> None:
         """Let the budgets decide whether the first epoch may begin."""
-        self._guard.safely(lambda run: run.await_no_state(), None)
+        self._guard.safely(lambda run: run.opening.await_no_state(), None)
         self._meetings.exchange(0)
         self._guard.safely(lambda run: run.begin_training(), None)
         self._meetings.agree(NEVER, 0)
@@ -147,7 +147,7 @@ class EventTracker:
             state: What ``state()`` returned, then or in another process.
             own: It is of a run of the same series, whose run id was given once for all.
         """
-        self._guard.safely(lambda run: run.resume(state, own=own), None)
+        self._guard.safely(lambda run: run.opening.resume(state, own=own), None)
 
     # ---- answers
 
@@ -177,16 +177,16 @@ class EventTracker:
         None where the run's length is unknown, and before anything was seen of an epoch. The interval is
         that of the work ahead: how epochs differ and may still drift. It leaves out how sure the grams are.
         """
-        return self._guard.safely(lambda run: run.forecast_g(), None)
+        return self._guard.safely(lambda run: run.view.forecast_g(), None)
 
     @property
     def spent(self) -> Spent | None:
         """What the run has used so far; None where nothing is measured."""
-        return self._guard.safely(lambda run: run.spent(), None)
+        return self._guard.safely(lambda run: run.view.spent(), None)
 
     def scalars(self) -> dict[str, float]:
         """The last epoch and the run so far under their public tags (``carbon/...``); the last known if all fails."""
-        self._last_scalars = {**self._last_scalars, **self._guard.safely(lambda run: run.scalars(), {})}
+        self._last_scalars = {**self._last_scalars, **self._guard.safely(lambda run: run.view.scalars(), {})}
         return dict(self._last_scalars)
 
     @property
@@ -212,17 +212,17 @@ class EventTracker:
         """
         if self._guard.final is not None and at_once:
             return self._guard.final.to_json(epochs=False)
-        return self._guard.safely(lambda run: run.text(at_once=at_once), None)
+        return self._guard.safely(lambda run: run.view.text(at_once=at_once), None)
 
     def state(self) -> dict[str, Any]:
         """Plain types to keep in a checkpoint; empty where nothing is measured."""
         run, final = self._guard.run, self._guard.final
         if final is None:
-            return self._guard.safely(lambda run: run.state(), {})
-        return run.state() if run is not None else {"schema": final.schema, "footprint": final.to_dict()}
+            return self._guard.safely(lambda run: run.opening.state(), {})
+        return run.opening.state() if run is not None else {"schema": final.schema, "footprint": final.to_dict()}
 
 
 def _look(run: Run, batches_done: int) -> tuple[int, dict[str, float]]:
-    blocks = len(run.blocks)
+    blocks = len(run.view.blocks)
     next_look = run.look(batches_done)
-    return next_look, block_scalars(run.blocks[-1]) if len(run.blocks) > blocks else {}
+    return next_look, block_scalars(run.view.blocks[-1]) if len(run.view.blocks) > blocks else {}

@@ -100,7 +100,7 @@ class Guard:
         """
         if self.final is not None:
             return self.final
-        return self._so_far() or self.safely(lambda run: run.footprint(), nothing)
+        return self._so_far() or self.safely(lambda run: run.view.footprint(), nothing)
 
     def remind_of_the_end(self) -> None:
         """A tracker measures one run; what is trained under it after the end is in no record but as a note."""
@@ -111,6 +111,6 @@ class Guard:
     def _so_far(self) -> Footprint | None:
         """What was measured before the measurement failed; None where it has not failed, or nothing can be said."""
         try:
-            return self.run.footprint() if self.run is not None and self.broken else None
+            return self.run.view.footprint() if self.run is not None and self.broken else None
         except Exception:  # what has failed may fail again
             return None

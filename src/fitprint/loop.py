@@ -79,7 +79,7 @@ class LoopTracker(EventTracker):
         if self._meetings.team is None:
             self.end_epoch(complete=complete)
         else:
-            self._guard.safely(lambda run: run.leave_epoch(complete=complete), None)
+            self._guard.safely(lambda run: run.delegate.leave_epoch(complete=complete), None)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -91,7 +91,9 @@ class Meetings:
         """Returns where they have met, see ``Job.exchange``."""
         if (job := self.team) is None:
             return 0
-        where = job.exchange(self._guard.safely(lambda run: run.tell(fresh=fresh), None), where, batches=batches, what=what)
+        where = job.exchange(
+            self._guard.safely(lambda run: run.delegate.tell(fresh=fresh), None), where, batches=batches, what=what
+        )
         self._guard.safely(lambda run: run.hear(), None)
         return where
 
@@ -121,7 +123,7 @@ class Meetings:
         if (job := self.team) is None:
             return
         self._parted = True
-        row = self._guard.safely(lambda run: run.tell(cut=not abandoned), None)
+        row = self._guard.safely(lambda run: run.delegate.tell(cut=not abandoned), None)
         if together:
             job.conclude(row)
         else:

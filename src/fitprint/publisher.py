@@ -60,19 +60,19 @@ class Publisher:
     def _tell(self, run: Run, final: Footprint | None = None) -> None:
         self._begin(run)
         told = self._tell_blocks(run)
-        if len(run.epochs) > self._epochs:
-            told, self._epochs = True, len(run.epochs)
-            self._log(run.scalars(), run.epochs[-1].index)
+        if len(run.view.epochs) > self._epochs:
+            told, self._epochs = True, len(run.view.epochs)
+            self._log(run.view.scalars(), run.view.epochs[-1].index)
         elif final is not None:
-            values = run.scalars()
-            self._log({tag: values[tag] for tag in TOTALS if tag in values}, run.epochs[-1].index if run.epochs else 0)
+            values = run.view.scalars()
+            self._log({tag: values[tag] for tag in TOTALS if tag in values}, run.view.epochs[-1].index if run.view.epochs else 0)
         if final is not None:
             self._record(lambda: final)
         elif told:
-            self._record(run.snapshot())
+            self._record(run.view.snapshot())
 
     def _tell_blocks(self, run: Run) -> bool:
-        fresh = run.blocks[self._blocks :]
+        fresh = run.view.blocks[self._blocks :]
         self._blocks += len(fresh)
         for block in fresh:
             self._log(block_scalars(block), block.index)
@@ -91,7 +91,7 @@ class Publisher:
         for item in asked:
             try:
                 sink = open_sink(item)
-                sink.begin(run.before)
+                sink.begin(run.view.before)
                 self._outlets.append(Outlet(sink, name_of(item)))
                 self._outlets[-1].start()
             except Exception as error:

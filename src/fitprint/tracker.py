@@ -133,7 +133,7 @@ class Tracker(LoopTracker):
             return
         guard = self._guard  # not the tracker, which the display's thread must not keep alive
         try:
-            self._display = Display(lambda: guard.run.standing() if guard.run else None)
+            self._display = Display(lambda: guard.run.view.standing() if guard.run else None)
             self._display.start()
         except Exception:  # a terminal that has gone, or a broken rich
             logger().warning("the live display could not be started; training and measuring go on", exc_info=True)
