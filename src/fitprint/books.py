@@ -142,7 +142,7 @@ class Books:
     @property
     def own(self) -> Energy:
         """What this process's own sensors have counted, told to others or not."""
-        return self.account.run.energy if self.team is None else self.team.job.own
+        return self.account.run.energy if self.team is None else self.team.job.tally.own
 
     @property
     def power_w(self) -> float:
@@ -175,4 +175,4 @@ class Books:
         if unbooked is None:
             return self.account
         job = self.team.job if self.team is not None else None
-        return self.account.with_booked(unbooked if job is None else job.of_all(job.untold + unbooked))
+        return self.account.with_booked(unbooked if job is None else job.tally.of_all(job.tally.untold + unbooked))

@@ -129,7 +129,7 @@ class Chronicle:
             books.readings.to_dict() if series else None,
             self._pots.levels() if self._pots is not None else {},
             None if team is None else team.figures,
-            None if team is None else team.job.own,
+            None if team is None else team.job.tally.own,
             self._effort.cpu_s,
         )
 

@@ -51,7 +51,7 @@ class Delegate:
             earlier = before.segments if before is not None else ()
             for joules in self._team.settle(self._parts.books.time_s(), earlier, self._budgets):
                 pace.validation(joules)
-            self._parts.chronicle.amend(of_many=bool(self._team.job.sensors))
+            self._parts.chronicle.amend(of_many=bool(self._team.job.tally.sensors))
 
     def leave_epoch(self, *, complete: bool) -> None:
         """The epoch is over on this rank; it is closed at the next exchange, when it is known what all have used in it."""

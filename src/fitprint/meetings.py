@@ -10,8 +10,8 @@ from dataclasses import replace
 from fitprint.blocks import NEVER
 from fitprint.coordination import peers_of
 from fitprint.guard import Guard
-from fitprint.job import BOOK, END, LOOK, Job, owned_alone
-from fitprint.ownership import Ownership
+from fitprint.job import BOOK, END, LOOK, Job
+from fitprint.ownership import Ownership, owned_alone
 from fitprint.process import machine
 from fitprint.ranks import Member, Peers
 from fitprint.sensors.probe import Sensors, Surroundings

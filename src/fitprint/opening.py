@@ -59,11 +59,11 @@ class Opening:
         if self._team is None or self._identity.opened:
             return
         job, known = self._team.job, self._identity.before
-        if self._identity.follow(job.leader, self._team.spent_before()):
+        if self._identity.follow(job.tally.leader, self._team.spent_before()):
             self._remember()
         before = self._identity.before
         if before is not None and (before is not known or job.leads):
-            job.recall(before.segments)
+            job.tally.recall(before.segments)
         self._team.heard = not self.awaits_state
 
     def _remember(self) -> None:

@@ -49,13 +49,11 @@ class Outlook:
     def at_the_end(self, spent: Spent) -> Range | None:
         """The whole run in grams; None where its length is unknown or nothing is known yet."""
         forecast = self.forecast()
-        return self.so_far(spent) if forecast is not None and forecast.end is not None else None
+        return _whole(forecast, spent) if forecast is not None and forecast.end is not None else None
 
     def so_far(self, spent: Spent) -> Range:
         """The whole run in grams; what is known so far where no more can be said."""
-        forecast = self.forecast()
-        rest = forecast.rest() if forecast is not None else None
-        return (rest or Range(0.0, 0.0, 0.0)).scaled(spent.g_per_j, spent.co2e_g)
+        return _whole(self.forecast(), spent)
 
     def _position(self) -> Position:
         window, batches = self._periods.open, self.schedule.batches
@@ -140,3 +138,8 @@ class Outlook:
         interval = self.watch.batches_to_next_look(spent, per_batch_j)
         epoch_end = max(self.batches_done + 1, self.schedule.batches or NEVER)
         return min(block_end, self.batches_done + interval, epoch_end)
+
+
+def _whole(forecast: Forecast | None, spent: Spent) -> Range:
+    rest = forecast.rest() if forecast is not None else None
+    return (rest or Range(0.0, 0.0, 0.0)).scaled(spent.g_per_j, spent.co2e_g)

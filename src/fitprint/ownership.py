@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from fitprint.launch import launch
 from fitprint.notices import logger
 from fitprint.process import machine, this_process
+from fitprint.ranks import local_rank
 from fitprint.sensors.counter import Counter
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sensors.share import Shared
@@ -54,17 +56,13 @@ class Ownership:
 
     def keep(self, found: Sensors) -> Sensors:
         """What this process counts of what it sees; what others count is given back."""
-        mine = [self._own(_key(found, counter)) for counter in found.counters]
-        pairs = list(zip(found.counters, mine, strict=True))
-        others = replace(found, counters=tuple(counter for counter, own in pairs if not own))
-        others.close()
-        ids = tuple(counter.sensor.id for counter in others.whole)
+        kept = found.keeping([self._own(_key(found, counter)) for counter in found.counters])
+        own = {counter.sensor.id for counter in kept.whole}
+        others = tuple(counter.sensor.id for counter in found.whole if counter.sensor.id not in own)
         return replace(
-            found,
-            counters=tuple(counter for counter, own in pairs if own),
-            devices={name: device for name, device in found.devices.items() if name not in ids},
-            notes=found.notes + ((f"counted by another process of this job: {', '.join(ids)}",) if ids else ()),
-            elsewhere=ids,
+            kept,
+            notes=found.notes + ((f"counted by another process of this job: {', '.join(others)}",) if others else ()),
+            elsewhere=others,
             launch=self.name,
             of_host=self._own(HOST),
         )
@@ -105,6 +103,23 @@ class Ownership:
         os.pwrite(file, self._me, 0)
         self._held.append((path, file))
         return True
+
+
+def owned_alone(found: Sensors, environ: Mapping[str, str]) -> Sensors:
+    """What a process keeps that knows of the other ranks by its environment alone.
+
+    The first process of a machine counts what all of them see. A later one counts a board if that is all it sees: then
+    its launcher has given each its own.
+
+    Args:
+        found: Its sensors.
+        environ: Its environment.
+    """
+    if not local_rank(environ):
+        return found
+    parts = [counter.sensor.part for counter in found.whole]
+    boards = parts.count("gpu")
+    return found.keeping([part == "gpu" and boards == 1 for part in parts])
 
 
 def _key(found: Sensors, counter: Counter | Shared) -> str:

@@ -61,17 +61,17 @@ class Team:
     @property
     def power_w(self) -> float:
         """Power of all ranks at the last exchange."""
-        return self.job.told.power_uw / MICRO
+        return self.job.tally.told.power_uw / MICRO
 
     @property
     def unseen_j(self) -> float:
         """What all of them had probably drawn by then since their counters were read."""
-        return self.job.told.unseen_uj / MICRO
+        return self.job.tally.told.unseen_uj / MICRO
 
     def book(self, energy: Energy) -> None:
         """Note what this rank's sensors have counted."""
         inside = self._account.epoch is not None and self.left is None
-        self.job.book(energy, self._account.phase, inside=inside)
+        self.job.tally.book(energy, self._account.phase, inside=inside)
         if inside:
             self.epoch, self.block = self.epoch + energy, self.block + energy
 
@@ -99,7 +99,9 @@ class Team:
     def spent_before(self) -> Footprint | None:
         """What the run had spent before it was resumed, by all that the ledgers of its machines know."""
         job = self.job
-        told = [facts.before for facts in job.facts if facts.before is not None and facts.before["run_id"] == job.run_id]
+        told = [
+            facts.before for facts in job.tally.facts if facts.before is not None and facts.before["run_id"] == job.tally.run_id
+        ]
         return reduce(united, [Footprint.from_dict(before) for before in told]) if told else None
 
     def row(
@@ -115,7 +117,7 @@ class Team:
             cpu_s: CPU seconds that measuring has cost.
         """
         factors = [records.factors_at(intensity) for intensity in intensities]
-        energies = [self.job.own, self.epoch, self.block]
+        energies = [self.job.tally.own, self.epoch, self.block]
         return self.job.row(told_of(records.beside, factors, energies, power_w=power_w, unseen_j=unseen_j, cpu_s=cpu_s))
 
     def settle(self, wall_s: float, earlier: Sequence[Mapping[str, Any]], budgets: Sequence[str]) -> list[float]:
@@ -126,7 +128,7 @@ class Team:
             earlier: Rows of the machines on which the run was before it was resumed.
             budgets: The budgets' limits.
         """
-        for inside, phase, energy in self.job.settle():
+        for inside, phase, energy in self.job.tally.settle():
             self._account.book_at(energy, phase, inside=inside)
         whole = self._account.run
         self.figures = together(self.job, whole.energy, earlier, budgets)

@@ -89,12 +89,12 @@ def together(job: Job, energy: Energy, earlier: Sequence[Mapping[str, Any]], bud
         earlier: Rows of the machines on which the run was before it was resumed.
         budgets: The budgets' limits.
     """
-    told, rows, facts, spans = job.told, tuple(job.rows), tuple(job.facts), tuple(job.spans)
+    told, rows, facts, spans = job.tally.told, tuple(job.tally.rows), tuple(job.tally.facts), tuple(job.tally.spans)
 
     def hosts() -> tuple[Mapping[str, Any], ...]:
         found: list[Mapping[str, Any]] = []
-        for ranks in job.hosts:
-            key = key_of(job.peers.members[ranks[0]].host, job.run_id)
+        for ranks in job.tally.hosts:
+            key = key_of(job.peers.members[ranks[0]].host, job.tally.run_id)
             name = host_name(key, [*earlier, *found]) if earlier else f"host-{len(found) + 1}"
             known = {"host": name, "host_key": key, "budget": list(budgets), "duration_s": energy.duration_s}
             own = [Told(*rows[rank][:FIELDS]) for rank in ranks if rows[rank]]

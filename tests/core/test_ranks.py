@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from fitprint import Budget, Config, Footprint, Ledger, Tracker
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint
-from fitprint.job import Job, owned_alone
+from fitprint.job import Job
 from fitprint.ledger.united import united
+from fitprint.ownership import owned_alone
 from fitprint.pace import Schedule
 from fitprint.process_group import torch_peers
 from fitprint.ranks import Member, gather_texts, local_rank

@@ -54,6 +54,19 @@ class Sensors:
         """The counters themselves, of shared ones too."""
         return tuple(c.counter if isinstance(c, Shared) else c for c in self.counters)
 
+    def keeping(self, own: Sequence[bool]) -> Sensors:
+        """What of this is this process's; the other counters are given back.
+
+        Args:
+            own: Of each counter, whether it is kept.
+        """
+        pairs = list(zip(self.counters, own, strict=True))
+        others = replace(self, counters=tuple(counter for counter, keep in pairs if not keep))
+        others.close()
+        ids = {counter.sensor.id for counter in others.whole}
+        devices = {name: device for name, device in self.devices.items() if name not in ids}
+        return replace(self, counters=tuple(counter for counter, keep in pairs if keep), devices=devices)
+
     def close(self) -> None:
         for counter in self.whole:
             counter.close()
