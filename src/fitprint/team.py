@@ -86,6 +86,7 @@ class Team:
             run_id=identity.run_id,
             sensors=sensors,
             region=factors.place.code,
+            cpu=records.cpu,
             started_at=records.started_at,
             pue=float(factors.pue.value or 1),
             assumptions=tuple(row.to_dict() for row in factors.assumptions()) if first else (),

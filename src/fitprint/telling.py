@@ -81,6 +81,7 @@ class Facts:
         before: What the ledger of its machine knows the run to have spent before it was resumed; all are brought together.
         forked_from: The run from whose checkpoint it began.
         inherited: What that run had spent.
+        cpu: The processor's model, as the system of its machine names it.
     """
 
     run_id: str = ""
@@ -93,6 +94,7 @@ class Facts:
     before: Mapping[str, Any] | None = field(default=None, compare=False)
     forked_from: str | None = None
     inherited: Mapping[str, Any] | None = None
+    cpu: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

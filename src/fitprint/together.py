@@ -111,6 +111,7 @@ def _host(told: Sequence[Told], facts: Sequence[Facts], energy_j: float) -> dict
     factors = next((one for one in told if one.node_factor_u), NOTHING)
     return {
         "region": first.region,
+        "cpu": first.cpu,
         "started_at": first.started_at,
         "energy_j": energy_j,
         "co2e_g": sum(one.run_ug for one in told) / MICRO,

@@ -7,6 +7,7 @@ import logging
 import math
 import pickle
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +30,7 @@ from fitprint.testing import FakeClock, FakeRanks, ScriptedCounter
 pytestmark = pytest.mark.timeout(60)
 
 CPU_W, EPOCH_S = 50.0, 10.0
+PROC = Path("/proc")
 
 
 class Training:
@@ -41,9 +43,21 @@ class Training:
         budgets: Of each rank; the same for all where one is given.
         ledgers: Of the machines.
         awaits_state: A checkpoint may still say which run it is.
+        proc_roots: Of the machines.
     """
 
-    def __init__(self, size, *, per_host=None, regions=("FR",), budgets=(None,), ledger="off", ledgers=(), awaits_state=False):
+    def __init__(
+        self,
+        size,
+        *,
+        per_host=None,
+        regions=("FR",),
+        budgets=(None,),
+        ledger="off",
+        ledgers=(),
+        awaits_state=False,
+        proc_roots=(PROC,),
+    ):
         self.size, self.clock = size, FakeClock()
         self.ranks = FakeRanks(size, per_host=per_host, within_s=5.0)
         self.step = threading.Barrier(size, timeout=5.0)
@@ -61,7 +75,7 @@ class Training:
                     ledger=ledgers[host] if ledgers else ledger,
                     budget=budgets[rank % len(budgets)],
                     counters=counters,
-                    around=Surroundings(clock=self.clock, environ={}),
+                    around=Surroundings(clock=self.clock, environ={}, proc_root=proc_roots[host % len(proc_roots)]),
                     peers=self.ranks.peers[rank],
                     awaits_state=awaits_state,
                 )
@@ -143,6 +157,16 @@ def test_machines_in_two_places_add_their_grams_and_have_a_row_each():
     assert record.intensity == pytest.approx(mean)
     assert {row["value"] for row in record.assumptions if row["name"] == "region"} == {"FR", "DE"}
     assert [row["id"] for row in record.sensors][-2:] == ["host-2:gpu:2", "host-2:gpu:3"]
+
+
+def test_a_record_names_the_processor_of_every_machine(tmp_path):
+    for name in ("Epyc 9654", "Xeon 8480"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cpuinfo").write_text(f"model name\t: {name}\n")
+    records = Training(4, per_host=2, proc_roots=[tmp_path / "Epyc 9654", tmp_path / "Xeon 8480"]).epochs(1)
+    for record in records:
+        assert [host["cpu"] for host in record.segments] == ["Epyc 9654", "Xeon 8480"]
+        assert "CPU (Epyc 9654 or Xeon 8480)" in record.to_markdown()
 
 
 def test_a_budget_that_one_rank_has_stops_all_for_the_same_reason():
