@@ -12,6 +12,7 @@ from fitprint.beside import Beside
 from fitprint.blocks import NEVER
 from fitprint.books import Books
 from fitprint.budget import Decision, Spent
+from fitprint.carbon.hourly import HourlySeries
 from fitprint.chronicle import Chronicle
 from fitprint.clock import iso_utc
 from fitprint.drift import Range
@@ -474,6 +475,11 @@ class Run:
     def before(self) -> Footprint | None:
         """What earlier processes of this run had used; None where there were none."""
         return self._identity.before
+
+    @property
+    def intensities(self) -> HourlySeries | None:
+        """What is known of the intensity over time, also before and after the run; None where it is a constant."""
+        return self._grid.series if self._grid is not None else None
 
     def snapshot(self) -> Callable[[], Footprint]:
         """The run without its epochs as of its last reading; whoever calls it makes the record, in a thread of its own."""
