@@ -1,4 +1,4 @@
-"""Advice of a run from its event data: its record, its epochs and its metrics."""
+"""Advice of a run from its event data: what its record says, else what its epochs and metrics show."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.metrics import telling
 from fitprint.units import format_co2e, format_share, joules
 from fitprint_tensorboard.events import Events, Source
+from fitprint_tensorboard.told import told_at_the_end
 from fitprint_tensorboard.windows import axis_of, column_of, read
 
 # Runs of one project among which a smaller model is looked for; the newest ones.
@@ -29,10 +30,14 @@ def pieces_of(run: str, events: Events) -> dict[str, Any] | None:
     record = events.records([run]).get(run) if run in sources else None
     if record is None:
         return None
-    metric = _telling(sources[run])
-    epochs, whole = _epochs(sources[run], metric, events)
-    now = replace(_up_to_now(record, sources[run], events), epochs=epochs)
-    found = _advise(now, _others(record, {name: source for name, source in sources.items() if name != run}, metric, events))
+    source, others = sources.pop(run), sources
+    metric = _telling(source)
+    told = told_at_the_end(record)
+    epochs, whole = _epochs(source, metric, events) if told is None else (_values(metric, source, events), True)
+    found = _advise(replace(_up_to_now(record, source, events), epochs=epochs), _others(record, others, metric, events))
+    if told is not None:  # of other runs the run itself knew nothing
+        smaller = (advice for advice in found if advice.kind == "smaller_model")
+        found = tuple(sorted((*told, *smaller), key=lambda advice: -advice.saved_g))
     return {"run": run, "pieces": [_piece(advice) for advice in found], "notes": list(_notes(len(found), whole=whole))}
 
 
@@ -122,10 +127,14 @@ def _others(own: Footprint, sources: Mapping[str, Source], metric: Metric | None
     having = [name for name, source in sources.items() if metric[0] in source.metrics()]
     records = {name: record for name, record in events.records(having).items() if record.project == own.project}
     newest = sorted(records, key=lambda name: records[name].started_at, reverse=True)[:MOST_RUNS]
-    return [replace(records[name], epochs=tuple(_with_values(metric[0], sources[name], events))) for name in newest]
+    return [replace(records[name], epochs=_values(metric, sources[name], events)) for name in newest]
 
 
-def _with_values(metric: str, source: Source, events: Events) -> Iterable[EpochFootprint]:
-    run, tag = source.metrics()[metric]
-    for index, point in enumerate(events.series(run, [tag]).get(tag, [])):
-        yield EpochFootprint(index=index, started_at="", duration_s=0.0, metrics={metric: point.value})
+def _values(metric: Metric | None, source: Source, events: Events) -> tuple[EpochFootprint, ...]:
+    """What a run's metric was, however many of its epochs TensorBoard has kept."""
+    if metric is None or metric[0] not in source.metrics():
+        return ()
+    name = metric[0]
+    run, tag = source.metrics()[name]
+    points = events.series(run, [tag]).get(tag, [])
+    return tuple(EpochFootprint(index=i, started_at="", duration_s=0.0, metrics={name: p.value}) for i, p in enumerate(points))

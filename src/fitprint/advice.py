@@ -29,6 +29,8 @@ LEAST_SHARE = 0.01
 # Another place has to be this much cleaner: figures of neighbours are no better than that.
 LEAST_CLEANER = 0.1
 NEARBY_KM = 1500.0
+# Nobody waits longer for a cleaner hour, and no forecast reaches further.
+LONGEST_WAIT_H = 7 * 24.0
 # A smaller model is as good where it reaches so much of the metric, and smaller with at most this share of the grams.
 AS_GOOD, MUCH_SMALLER = 0.99, 0.8
 NOTHING = "nothing in this run's record shows how it could have been smaller by 1 % of its CO2e or more"
@@ -64,7 +66,8 @@ def advise(footprint: Footprint, *, runs: Sequence[Footprint] = (), series: Hour
     Args:
         footprint: The run.
         runs: The other runs of its project, among which there may be a smaller model that is as good.
-        series: Intensities over time that begin no later than the run and go on after it.
+        series: Intensities over time that begin no later than the run and go on after it; a start up to a week
+            later is looked at.
 
     Returns:
         Empty where there is nothing to say. The savings overlap: they do not add up.
@@ -195,7 +198,10 @@ def _cleanest(here: GridRow, energy_kwh: float) -> tuple[Elsewhere, str] | None:
 
 def _hour(run: Footprint, series: HourlySeries) -> Iterable[Advice]:
     """A later start within the series, for a run of the same length."""
-    answer = when(series, run.duration_s / HOUR_S, start=datetime.fromisoformat(run.started_at))
+    start, hours = datetime.fromisoformat(run.started_at), run.duration_s / HOUR_S
+    patience_h = hours + LONGEST_WAIT_H
+    within_h = patience_h if start.timestamp() + patience_h * HOUR_S < series.end_s else None
+    answer = when(series, hours, start=start, within_h=within_h)
     share = answer.saved_share(answer.start)
     saved_g = share * (run.co2e_g or 0.0)
     later_s = answer.start.runs[0][0] - answer.window[0]

@@ -207,11 +207,15 @@ class EventTracker:
     def run_text(self, *, at_once: bool = False) -> str | None:
         """The run's record without its epochs as JSON, for a logger's text; None if it is not due.
 
+        Once the run has ended, what would have made it smaller is in it as ``advice``: the rows of ``fitprint advise``.
+
         Args:
             at_once: True for the last one; otherwise it is due at the start and once a minute.
         """
         if self._guard.final is not None and at_once:
-            return self._guard.final.to_json(epochs=False)
+            from fitprint.parting import last_text  # needed once, at the end
+
+            return last_text(self._guard.final, self._guard.run.view.intensities if self._guard.run is not None else None)
         return self._guard.safely(lambda run: run.view.text(at_once=at_once), None)
 
     def state(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
 from fitprint.carbon.factors import Factors
+from fitprint.carbon.hourly import HourlySeries
 from fitprint.carbon.live import LiveIntensity
 from fitprint.carbon.over_time import Mean, OverTime
 from fitprint.energy import Energy
@@ -50,6 +51,13 @@ class Grid:
             return None
         over = OverTime(source, factors.intensity, timeline, factors.place.name)
         return cls(over, timeline, _errand(source, timeline) if isinstance(source, LiveIntensity) else None)
+
+    @property
+    def series(self) -> HourlySeries | None:
+        """What the source knows, where that is a series."""
+        source = self.over.source
+        known = source.series if isinstance(source, LiveIntensity) else source
+        return known if isinstance(known, HourlySeries) else None
 
     def again(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fitprint.assembly import Parts
 from fitprint.budget import Spent
+from fitprint.carbon.hourly import HourlySeries
 from fitprint.drift import Range
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
@@ -24,6 +25,7 @@ class View:
         self._clock = parts.clock
         self._identity = parts.identity
         self._books = parts.books
+        self._grid = parts.grid
         self._periods = parts.periods
         self._outlook = parts.outlook
         self._watch = parts.watch
@@ -43,6 +45,11 @@ class View:
     def before(self) -> Footprint | None:
         """What earlier processes of this run had used; None where there were none."""
         return self._identity.before
+
+    @property
+    def intensities(self) -> HourlySeries | None:
+        """What is known of the intensity over time, also before and after the run; None where it is a constant."""
+        return self._grid.series if self._grid is not None else None
 
     # ---- records
 

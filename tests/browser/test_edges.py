@@ -70,6 +70,19 @@ def test_names_of_runs_metrics_and_places_stay_text(serve, look, tmp_path):
     assert tab.said == []
 
 
+def test_advice_of_an_enemy_stays_text(serve, look, tmp_path):
+    run = write_run(tmp_path / "logs" / "run", region="FR")
+    row = {"kind": ENEMY, "text": f"{ENEMY} <b>bold</b>", "saved_g": 1.0, "saved_share": 0.5, "evidence": {}}
+    writer = CarbonWriter(tmp_path / "logs" / "run")
+    writer.run(json.dumps(run.to_dict(epochs=False) | {"advice": [row]}), 100)
+    writer.close()
+    tab = look(serve(tmp_path / "logs"))
+    tab.page.on("dialog", lambda dialog: tab.said.append(dialog.message))
+    tab.frame.get_by_role("cell", name=f"{ENEMY} <b>bold</b>").wait_for()
+    assert tab.frame.locator("img, td b").count() == 0
+    assert tab.said == []
+
+
 def test_a_record_that_is_none_leaves_the_scalars(serve, look, tmp_path):
     writer = CarbonWriter(tmp_path / "logs" / "run")
     writer.text("fitprint/run", "{not json", 0)

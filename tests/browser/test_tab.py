@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(120)
 def runs(tmp_path_factory):
     """The folder, and the true footprints of what is in it."""
     logs = tmp_path_factory.mktemp("two") / "logs"
-    paris = write_run(logs / "paris", region="FR", budget="5 g", name="small", epochs=12)
+    paris = write_run(logs / "paris", region="FR", budget="5 g", name="small", epochs=12, waits_s=300.0)
     warsaw = write_run(logs / "warsaw", region="PL", budget="5 g", epochs=6)
     return logs, paris, warsaw
 
@@ -110,7 +110,10 @@ def test_each_chosen_run_is_told_what_would_have_made_it_smaller_with_its_grams_
     assert all(row[0].split()[1] in ("g", "mg") and row[1].endswith(" %") for row in rows)
     tab.frame.get_by_role("checkbox", name="show warsaw").uncheck()
     table.wait_for(state="detached")
-    assert tab.frame.get_by_role("region", name="Advice for paris (small)").is_visible()
+    other = tab.frame.get_by_role("region", name="Advice for paris (small)")
+    (waited,) = [advice for advice in advise(runs[1]) if advice.kind == "waiting"]
+    cells = other.get_by_role("row").filter(has_text="for 5 min 00 s (29 % of the time)").get_by_role("cell").all_inner_texts()
+    assert cells == [format_co2e(waited.saved_g), "4 %", waited.text]
     assert tab.said == []
 
 

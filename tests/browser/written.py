@@ -11,11 +11,16 @@ from fitprint.testing import FakeClock, ScriptedCounter
 from fitprint_tensorboard import CarbonWriter
 
 STEPS, TRAIN_S, VALIDATE_S = 10, 54.0, 6.0
-WATTS = 100.0
+WATTS, IDLE_WATTS = 100.0, 10.0
 
 
-def write_run(folder: Path, *, epochs: int = 4, prefix: str = "", metric: str = "val_acc", **options) -> Footprint:
-    """A run on one scripted GPU of 100 W, with steps as Lightning counts them, or as the Trainer does with a prefix."""
+def write_run(
+    folder: Path, *, epochs: int = 4, prefix: str = "", metric: str = "val_acc", waits_s: float = 0.0, **options
+) -> Footprint:
+    """A run on one scripted GPU of 100 W, with steps as Lightning counts them, or as the Trainer does with a prefix.
+
+    Where it waits, the GPU draws 10 W for so many seconds before its last epoch.
+    """
     clock = FakeClock()
     counter = ScriptedCounter(clock, watts=WATTS)
     around = Surroundings(clock=clock, environ={})
@@ -25,6 +30,10 @@ def write_run(folder: Path, *, epochs: int = 4, prefix: str = "", metric: str = 
         for epoch in range(epochs):
             if tracker.should_stop:
                 break
+            if epoch == epochs - 1:
+                counter.watts = IDLE_WATTS
+                clock.advance(waits_s)
+                counter.watts = WATTS
             _train(tracker, clock, epoch, epochs)
             values = {metric: 1 - 0.5 / (epoch + 1), **tracker.scalars(), "epoch": epoch + 1 if prefix else epoch}
             writer.scalars({f"{prefix}{tag}": value for tag, value in values.items()}, step=(epoch + 1) * STEPS - (not prefix))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 
@@ -16,6 +17,7 @@ from fitprint.carbon.hourly import HourlySeries
 from fitprint.elsewhere import rank_places
 from fitprint.errors import ConfigError
 from fitprint.footprint import EpochFootprint, Footprint
+from fitprint.parting import last_text
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
 from fitprint.units import format_co2e
@@ -196,6 +198,49 @@ def test_a_cleaner_hour_is_told_only_where_a_series_is_given():
 def test_a_series_of_other_days_is_refused():
     with pytest.raises(ConfigError):
         advise(run([epoch(0, {"train": 1.0})], started_at="2020-01-01T00:00:00Z", duration_s=60.0), series=series(1.0, 2.0))
+
+
+def test_nobody_is_told_to_wait_longer_than_a_week():
+    hour = run([epoch(0, {"train": 100.0})], started_at=NOON, duration_s=3600.0)
+    best = {100: 200.0, 7 * 24: 300.0, 7 * 24 + 1: 50.0}
+    (advice,) = advise(hour, series=series(*(best.get(i, 400.0) for i in range(1000))))
+    assert advice.evidence["later_s"] == 100 * 3600.0
+
+
+# ---- what a run leaves at its end
+
+
+def left(text):
+    return json.loads(text)["advice"]
+
+
+def test_a_run_that_has_ended_leaves_its_advice_in_its_text_and_one_that_lasts_does_not(tmp_path):
+    clock = FakeClock()
+    gpu = ScriptedCounter(clock, watts=300.0)
+    hours = HourlySeries([(clock.time() + 3600.0 * i, value) for i, value in enumerate((400.0, 400.0, 100.0))], "grid.csv", "given")
+    around = Surroundings(tmp_path / "sys", tmp_path / "proc", clock=clock, environ={})
+    with Tracker(counters=[gpu], around=around, region="FR", intensity=hours, ledger="off") as tracker:
+        for _ in tracker.epochs(range(4)):
+            gpu.watts = 300.0
+            clock.advance(30.0)
+            gpu.watts = 30.0
+            with tracker.phase("checkpoint"):
+                clock.advance(10.0)
+        assert "advice" not in json.loads(tracker.run_text(at_once=True))
+    rows, said = left(tracker.run_text(at_once=True)), advise(tracker.footprint, series=hours)
+    assert rows == [advice.to_dict() for advice in said]
+    assert [row["kind"] for row in rows] == ["hour", "region", "waiting", "checkpoint"]
+    assert "advice" not in tracker.footprint.to_dict()
+
+
+def test_intensities_that_say_nothing_of_the_runs_time_leave_the_other_advice():
+    late = run([epoch(i, {"train": 30.0, "validate": 20.0}) for i in range(2)], started_at="2020-01-01T00:00:00Z", duration_s=60.0)
+    assert [row["kind"] for row in left(last_text(late, series(400.0, 100.0)))] == ["validation"]
+
+
+def test_a_record_of_which_no_advice_can_be_worked_out_is_left_as_it_is():
+    strange = run([epoch(0, {"train": 1.0})], assumptions=({"value": "FR"},))
+    assert last_text(strange) == strange.to_json(epochs=False)
 
 
 # ---- smaller models

@@ -15,6 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from board import Board
 from fitprint import Budget, Config, Ledger
+from fitprint.advice import advise
+from fitprint.carbon.hourly import HourlySeries
+from fitprint.contract import measuring
+from fitprint.testing import ScriptedCounter
+from fitprint.units import format_co2e
 from fitprint_lightning import CarbonCallback
 
 EPOCH_J = 4 * 100 + 2 * 50  # four training batches of 1 s and two validation batches of 0.5 s at 100 W
@@ -120,6 +125,33 @@ def test_the_carbon_tab_finds_epochs_metrics_and_totals(carbon, model, trainer, 
     assert columns["budget"] == {"limit": 1000, "unit": "Wh"}
     assert (row["co2e_g"], row["status"], row["place"]) == (callback.footprint.co2e_g, "completed", "France")
     assert len(board.ask("metric", run="v", metric=columns["metrics"][0])["value"]) == 3
+
+
+def test_the_carbon_tab_says_at_the_runs_end_what_the_command_says_with_waiting_and_a_cleaner_hour(
+    model, trainer, pl, clock, tmp_path
+):
+    gpu = ScriptedCounter(clock, watts=300.0)
+
+    class SlowCheckpoint(pl.Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            gpu.watts = 300.0
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            gpu.watts = 40.0
+            clock.advance(2.0)
+
+    hours = HourlySeries([(clock.time() + 3600 * i, g) for i, g in enumerate((400.0, 300.0, 100.0, 500.0))], "grid.csv", "given")
+    callback = measuring(CarbonCallback(ledger="off", region="FR", intensity=hours), [gpu], clock)
+    logger = pl.loggers.TensorBoardLogger(tmp_path, name="tb", version="v")
+    trainer(SlowCheckpoint(), callback, logger=logger, max_epochs=4).fit(model())
+    answer, said = Board(tmp_path / "tb").ask("advice", run="v"), advise(callback.footprint, series=hours)
+    assert [piece["text"] for piece in answer["pieces"]] == [advice.text for advice in said]
+    found = {piece["kind"]: piece for piece in answer["pieces"]}
+    assert found["hour"]["share"] == "75 %"
+    assert "2 h 00 min later" in found["hour"]["text"]
+    waited = next(advice for advice in said if advice.kind == "waiting")
+    assert waited.evidence["time_s"] == pytest.approx(4 * 2.0, abs=0.1)
+    assert found["waiting"]["saved"] == format_co2e(callback.footprint.co2e_g * 8.0 * 40.0 / callback.footprint.energy_j)
 
 
 def test_tensorboards_own_tabs_get_a_layout_and_a_summary(carbon, model, trainer, pl, tmp_path):

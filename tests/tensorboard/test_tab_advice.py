@@ -34,8 +34,8 @@ def a_run(run_id="a", *, accuracies=(0.5, 0.8, 0.9, 0.9, 0.9, 0.9), grams=10.0, 
     )
 
 
-def written(folder, run, *, left_out=(), status=None):
-    """The events of a run, as adapters write them."""
+def written(folder, run, *, left_out=(), status=None, told=None):
+    """The events of a run, as adapters write them; ``told`` is what it left at its end, where it did."""
     writer = CarbonWriter(folder)
     for epoch in run.epochs:
         if epoch.index in left_out:
@@ -49,7 +49,8 @@ def written(folder, run, *, left_out=(), status=None):
             **epoch.metrics,
         }
         writer.scalars(values, epoch.index)
-    writer.run(replace(run, status=status or run.status).to_json(epochs=False), len(run.epochs))
+    record = replace(run, status=status or run.status, extra={} if told is None else {"advice": told})
+    writer.run(record.to_json(epochs=False), len(run.epochs))
     writer.close()
 
 
@@ -80,6 +81,54 @@ def test_a_smaller_model_is_found_among_the_runs_of_the_project_in_the_log_folde
     (known,) = [advice for advice in advise(large, runs=[large, small]) if advice.kind == "smaller_model"]
     assert found["text"] == known.text
     assert (found["saved"], found["share"]) == ("48 g", "80 %")
+
+
+WAITED = {
+    "kind": "waiting",
+    "saved_g": 3.0,
+    "saved_share": 0.05,
+    "text": "for 6 s (10 % of the time) the GPU drew idle power",
+    "evidence": {"time_s": 6.0},
+}
+
+
+def test_what_a_run_left_at_its_end_is_shown_though_the_events_do_not_tell_it():
+    written("logs/run", a_run(), left_out=(2,), told=[WAITED])
+    answer = Board("logs").ask("advice", run="run")
+    assert answer["pieces"] == [{"kind": "waiting", "saved": "3 g", "share": "5 %", "text": WAITED["text"]}]
+    assert answer["notes"] == []
+
+
+def test_a_run_that_left_no_advice_has_none_but_a_smaller_model_that_it_could_not_know():
+    large = a_run("large", project="digits", name="large", hparams={"width": 100})
+    written("logs/large", large, told=[WAITED])
+    board = Board("logs")
+    assert [piece["kind"] for piece in board.ask("advice", run="large")["pieces"]] == ["waiting"]
+    written("logs/small", a_run("small", project="digits", name="small", hparams={"width": 10}, grams=2.0), told=[])
+    board = Board("logs")
+    assert [piece["kind"] for piece in board.ask("advice", run="large")["pieces"]] == ["smaller_model", "waiting"]
+    assert board.ask("advice", run="small") == {"run": "small", "pieces": [], "notes": [f"N{NOTHING[1:]}."]}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "many",
+        [1],
+        [WAITED | {"saved_g": None}],
+        [WAITED | {"saved_share": 1e99}],
+        [WAITED | {"saved_g": True}],
+        [WAITED | {"text": 1}],
+    ],
+)
+def test_rows_that_are_no_advice_leave_what_the_events_show(told):
+    written("logs/run", a_run(), told=told)
+    assert [piece["kind"] for piece in Board("logs").ask("advice", run="run")["pieces"]] == ["stood_still", "validation"]
+
+
+def test_a_run_that_goes_on_after_its_end_is_advised_on_what_it_has_used_so_far_again():
+    written("logs/run", a_run(accuracies=(0.5, 0.6)), status="running", told=[WAITED])
+    assert [piece["kind"] for piece in Board("logs").ask("advice", run="run")["pieces"]] == ["validation"]
 
 
 def test_a_run_that_lasts_is_advised_on_what_it_has_used_so_far():
