@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ QUIET = {
     "TF_ENABLE_ONEDNN_OPTS": "0",
 }
 LIMIT_S = 240
+# Lightning's lines that ask to install something else.
+TIP = re.compile(r"\bTip: .* installing ")
 FOLDER = Path(__file__).parents[1] / "notebooks"
 
 
@@ -45,18 +48,26 @@ def outputs(book: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:
         yield from cell.get("outputs", ())
 
 
-def _kept(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Without what changes with every execution and tells nothing."""
+def kept(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Without what changes with every execution and tells nothing, and without what libraries advertise."""
     for cell in book.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in map(_without_tips, cell.outputs) if output.get("text", True)]
     book.metadata.language_info = {"name": "python"}
     return book
+
+
+def _without_tips(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    if output.output_type == "stream":
+        output.text = "".join(line for line in output.text.splitlines(keepends=True) if not TIP.search(line))
+    return output
 
 
 def main() -> None:
     for name in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as folder:
-            nbformat.write(_kept(executed(Path(name), Path(folder))), name)
+            nbformat.write(kept(executed(Path(name), Path(folder))), name)
 
 
 if __name__ == "__main__":

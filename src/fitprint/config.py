@@ -54,8 +54,8 @@ class Config:
         flops: Count the floating-point operations of the first training step; on by default.
         tags: Labels kept with the run.
         save_on_stop: Save the model when a budget ends the run, where the framework itself saves none.
-        sinks: Where the figures of epochs and blocks go besides: ``mlflow``, ``wandb``, ``prometheus:/folder/fitprint.prom``,
-            ``prometheus-http:9400``, ``otel``, or objects like ``fitprint.sinks.Sink``.
+        sinks: Where the figures of epochs and blocks go besides: ``mlflow``, ``wandb``, ``clearml``,
+            ``prometheus:/folder/fitprint.prom``, ``prometheus-http:9400``, ``otel``, or objects like ``fitprint.sinks.Sink``.
         sys_root: Folder to read instead of ``/sys``.
         proc_root: Folder to read instead of ``/proc``.
 

@@ -33,7 +33,7 @@ class MissingExtraError(FitprintError, ImportError):
 
     def __str__(self) -> str:
         feature, extra = self.args
-        return f"{feature} needs an extra that is not installed. Run: pip install 'fitprint[{extra}]'"
+        return f"{feature} needs an extra that is not installed. Run: {pip_line(extra)}"
 
 
 class SensorError(FitprintError):
@@ -46,6 +46,16 @@ class LedgerError(FitprintError):
 
 class CommandError(FitprintError):
     """A command cannot be started."""
+
+
+def pip_line(extra: str) -> str:
+    """The command that brings what an extra needs into an environment that has fitprint.
+
+    Example:
+        >>> pip_line("report")
+        "pip install 'fitprint[report]'"
+    """
+    return f"pip install 'fitprint[{extra}]'"
 
 
 def refusal(what: str, *, expected: str, came: object, near: Iterable[str] = (), hint: str = "") -> ConfigError:

@@ -1,10 +1,34 @@
-"""Writes files whole: whoever reads one finds the old content or the new, and nothing between."""
+"""Paths as people write them, and files that are written whole: whoever reads one finds the old content or the new."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from pathlib import Path
+
+from fitprint.errors import refusal
+
+
+def home_path(what: str, text: str, *, expected: str, came: str = "") -> Path:
+    """The path that a text names; ``~`` and ``~somebody`` are homes.
+
+    Args:
+        what: The option that it is.
+        text: The path.
+        expected: A sentence that says what would be accepted.
+        came: The option's whole value, where the path is only a part of it.
+
+    Raises:
+        ConfigError: If this machine knows no home of that user.
+
+    Example:
+        >>> home_path("ledger", "runs/fitprint.db", expected="a path").name
+        'fitprint.db'
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise refusal(what, expected=expected, came=came or text, hint=f"No home is known for {Path(text).parts[0]}.") from error
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from fitprint.errors import MissingExtraError, refusal
+from fitprint.files import home_path
 
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 EXPECTED = "a path such as 'fitprint.db', 'postgresql://user@host/database', or 'off'"
@@ -33,6 +34,9 @@ class Location:
     def of(cls, where: Location | Path | str) -> Self | Location:
         """The place that a path or a URL names.
 
+        Raises:
+            ConfigError: If it is in the home of a user whom this machine does not know.
+
         Example:
             >>> str(Location.of("postgresql://ada:secret@db.example/carbon"))
             'postgresql://ada@db.example/carbon'
@@ -42,7 +46,7 @@ class Location:
         text = str(where)
         if "://" in text:
             return cls(url=text)
-        return cls(Path(text).expanduser().absolute(), given=text)
+        return cls(home_path("ledger", text, expected=EXPECTED).absolute(), given=text)
 
     @property
     def everywhere_the_same(self) -> bool:
@@ -100,5 +104,5 @@ def check_url(url: str) -> str:
     if not _has_a_port(url):
         raise refusal("ledger", expected=EXPECTED, came=shown, hint="Its port is no number from 0 to 65535.")
     if not all(importlib.util.find_spec(name) for name in ("sqlalchemy", "psycopg")):
-        raise MissingExtraError("a ledger by URL", "postgres")
+        raise MissingExtraError("A ledger by URL", "postgres")
     return url

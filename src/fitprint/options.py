@@ -19,6 +19,7 @@ from fitprint.carbon.intensity import IntensitySource, check_intensity
 from fitprint.carbon.intensity_option import check_text, is_source
 from fitprint.carbon.sci import check_functional_unit
 from fitprint.errors import refusal
+from fitprint.files import home_path
 from fitprint.location import EXPECTED as LEDGER_EXPECTED
 from fitprint.location import check_url
 from fitprint.sensors.counter import PARTS
@@ -61,8 +62,10 @@ def _check_text(what: str) -> Callable[[Any], str]:
     return checked
 
 
-def _check_path(what: str) -> Callable[[Any], str]:
-    return lambda value: _check_text(what)(os.fspath(value) if isinstance(value, Path) else value)
+def _check_token_file(value: Any) -> str:
+    text = _check_text("token_file")(os.fspath(value) if isinstance(value, Path) else value)
+    home_path("token_file", text, expected="a file's path")
+    return text
 
 
 def _check_region(value: Any) -> str:
@@ -138,10 +141,7 @@ def _check_ledger(value: Any) -> str:
         raise refusal("ledger", expected=LEDGER_EXPECTED, came=value)
     if "://" in text:
         return check_url(text)
-    try:
-        Path(text).expanduser()
-    except RuntimeError as error:
-        raise refusal("ledger", expected="a path that exists on this machine", came=value) from error
+    home_path("ledger", text, expected=LEDGER_EXPECTED)
     return text
 
 
@@ -161,7 +161,7 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "region": _check_region,
     "intensity": _check_intensity,
     "allow_network": _check_switch("allow_network"),
-    "token_file": _check_path("token_file"),
+    "token_file": _check_token_file,
     "pue": _check_number("pue", check_pue),
     "node_factor": _check_number("node_factor", check_node_factor),
     "project": _check_text("project"),

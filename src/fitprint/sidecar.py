@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.errors import refusal
+from fitprint.files import home_path
 from fitprint.notices import logger
+
+EXPECTED = "a folder on this machine, such as 'backup'"
 
 
 class Sidecar:
@@ -35,8 +38,8 @@ class Sidecar:
     def __init__(self, backup_dir: str | Path) -> None:
         text = os.fspath(backup_dir) if isinstance(backup_dir, str | Path) else ""
         if not text.strip() or "://" in text:
-            raise refusal("backup_dir", expected="a folder on this machine, such as 'backup'", came=backup_dir)
-        self.folder = Path(text).expanduser().absolute()
+            raise refusal("backup_dir", expected=EXPECTED, came=backup_dir)
+        self.folder = home_path("backup_dir", text, expected=EXPECTED).absolute()
         self.path = self.folder.with_name(f"{self.folder.name}.fitprint.json")
         self._previous = self.path.with_suffix(".previous.json")
 

@@ -13,7 +13,9 @@ import pytest
 from fitprint.budget import Budget
 from fitprint.config import Config
 from fitprint.errors import ConfigError
+from fitprint.ledger.store import Ledger
 from fitprint.settings import resolve
+from fitprint.sidecar import Sidecar
 
 
 def project_file(text):
@@ -61,6 +63,22 @@ def test_an_option_that_makes_no_sense_is_refused_with_the_fix_in_the_message(op
     with pytest.raises(ConfigError, match=re.escape(fix)) as refused:
         Config(**option)
     assert str(refused.value).startswith(f"{name}=")
+
+
+@pytest.mark.parametrize(
+    ("option", "take"),
+    [
+        ("ledger", lambda path: Config(ledger=path)),
+        ("ledger", Ledger),
+        ("token_file", lambda path: Config(token_file=path)),
+        ("intensity", lambda path: Config(intensity=path)),
+        ("sinks", lambda path: Config(sinks=[f"prometheus:{path}"])),
+        ("backup_dir", Sidecar),
+    ],
+)
+def test_a_path_in_the_home_of_somebody_unknown_is_refused(option, take):
+    with pytest.raises(ConfigError, match=rf"^{option}=.* No home is known for ~nobody-here\.$"):
+        take("~nobody-here/x.prom")
 
 
 @pytest.mark.parametrize("run_id", ["..", "../x", "a/b", "a\\b", "/tmp", ".hid", "~", "", "a\n", "a\0b", "x" * 129, 7])

@@ -83,7 +83,7 @@ FRAMEWORKS = {
     "ray",
 }
 HEAVY = FRAMEWORKS | {"numpy", "pandas", "matplotlib", "sqlalchemy", "httpx", "requests", "rich", "pynvml", "jinja2"}
-HEAVY |= {"mlflow", "wandb", "opentelemetry", "prometheus_client"}
+HEAVY |= {"mlflow", "wandb", "clearml", "opentelemetry", "prometheus_client"}
 
 
 # The first is the command's, the others are for tests: they may use everything.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import sys
 
 import pytest
 
@@ -11,7 +12,7 @@ pytest.importorskip("nbclient")
 
 import nbformat
 
-from notebook_execution import FOLDER, executed, outputs
+from notebook_execution import FOLDER, TIP, executed, kept, outputs
 
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # The papers' notebook shows numbers that are the same everywhere: they are compared in tests/papers.
@@ -28,6 +29,13 @@ def test_a_notebook_runs_top_to_bottom(path, tmp_path):
     assert "CO2e" in said
 
 
+def told(path):
+    """All text that a notebook shows."""
+    said = list(outputs(nbformat.read(path, as_version=4)))
+    shown = [text for output in said for kind, text in output.get("data", {}).items() if kind != "image/png"]
+    return "\n".join([*map(str, shown), *(output.get("text", "") for output in said)])
+
+
 @named
 def test_what_a_notebook_said_is_kept(path):
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
@@ -37,11 +45,23 @@ def test_what_a_notebook_said_is_kept(path):
 
 @named
 def test_a_notebook_tells_no_folder_and_no_host_of_the_machine_it_ran_on(path):
-    told = list(outputs(nbformat.read(path, as_version=4)))
-    shown = [text for output in told for kind, text in output.get("data", {}).items() if kind != "image/png"]
-    said = "\n".join([*map(str, shown), *(output.get("text", "") for output in told)])
-    assert not re.search(r"site-packages|/home/|/tmp/|/root/|[A-Z]:\\Users", said)
+    said = told(path)
+    assert not re.search(r"site-packages|/home/|/tmp/|/root/|/Users/|[A-Z]:\\Users", said)
     assert not re.search(rf"\b{re.escape(platform.node())}\b", said)
+    assert not [place for place in (FOLDER.parent, sys.prefix) if str(place) in said]
+
+
+@named
+def test_a_notebook_keeps_nothing_that_a_library_advertises(path):
+    assert not TIP.search(told(path))
+
+
+def test_what_libraries_advertise_is_left_out_of_what_is_kept():
+    lines = ["GPU available: False\n", "💡 Tip: For seamless logging, try installing [other](https://other.example/)\n"]
+    streams = [nbformat.v4.new_output("stream", name="stderr", text=text) for text in ("".join(lines), lines[1])]
+    result = nbformat.v4.new_output("execute_result", {"text/plain": "3"}, execution_count=1)
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 2", outputs=[*streams, result])])
+    assert [output.get("text") for output in outputs(kept(book))] == ["GPU available: False\n", None]
 
 
 @named

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+import small_fits
 
 from fitprint.scalars import EPOCH_TAGS, RUN_TAGS
 
@@ -69,22 +70,11 @@ def test_without_an_active_run_none_is_begun_and_it_is_said(train, store, caplog
 
 def test_lightnings_own_logger_gets_the_same_metrics(store, database, on_one_gpu, clock, tmp_path):
     loggers = pytest.importorskip("lightning.pytorch.loggers")
-    from lightning.pytorch import Callback, Trainer
-    from lightning.pytorch.demos.boring_classes import BoringModel
-
     from fitprint_lightning import CarbonCallback
-
-    class Passing(Callback):
-        def on_train_batch_start(self, *_):
-            clock.advance(3.6)
 
     logger = loggers.MLFlowLogger(experiment_name=tmp_path.name, tracking_uri=database)
     carbon = on_one_gpu(CarbonCallback(intensity=100.0, ledger="off"))
-    options = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    trainer = Trainer(
-        max_epochs=2, limit_train_batches=5, limit_val_batches=0, logger=logger, callbacks=[carbon, Passing()], **options
-    )
-    trainer.fit(BoringModel())
+    small_fits.lightning(carbon, clock, tmp_path, logger=logger)
     kept = store.get_run(logger.run_id).data.metrics
     assert {*EPOCH_TAGS, *RUN_TAGS} <= set(kept)
     assert [value for _, value in history(store, logger.run_id, "carbon/epoch_energy_wh")] == [pytest.approx(0.5)] * 2
@@ -92,38 +82,12 @@ def test_lightnings_own_logger_gets_the_same_metrics(store, database, on_one_gpu
 
 
 def test_hugging_faces_own_reporter_gets_the_same_metrics(store, on_one_gpu, clock, tmp_path, monkeypatch):
-    transformers = pytest.importorskip("transformers")
-    import torch
-
+    pytest.importorskip("transformers")
     from fitprint_transformers import CarbonCallback
 
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", tmp_path.name)
-
-    class Net(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = torch.nn.Linear(2, 1)
-
-        def forward(self, x, labels=None):
-            return {"loss": ((self.layer(x) - labels) ** 2).mean()}
-
-    class Passing(transformers.TrainerCallback):
-        def on_step_begin(self, *_, **__):
-            clock.advance(3.6)
-
-    rows = [{"x": torch.ones(2), "labels": torch.ones(1)} for _ in range(10)]
-    args = transformers.TrainingArguments(
-        output_dir=str(tmp_path / "out"),
-        report_to=["mlflow"],
-        num_train_epochs=2,
-        per_device_train_batch_size=2,
-        save_strategy="no",
-        use_cpu=True,
-        disable_tqdm=True,
-    )
-    trainer = transformers.Trainer(model=Net(), args=args, train_dataset=rows, callbacks=[Passing()])
-    on_one_gpu(CarbonCallback(intensity=100.0, ledger="off")).attach(trainer)
-    trainer.train()
+    carbon = on_one_gpu(CarbonCallback(intensity=100.0, ledger="off"))
+    small_fits.hugging_face(carbon, clock, tmp_path / "out", report_to=["mlflow"])
     run_id = mlflow.active_run().info.run_id if mlflow.active_run() else mlflow.last_active_run().info.run_id
     kept = store.get_run(run_id).data.metrics
     assert {*EPOCH_TAGS, *RUN_TAGS} <= set(kept)

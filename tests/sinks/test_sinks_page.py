@@ -17,19 +17,23 @@ from fitprint.sinks.prometheus import families
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-NEEDS = ["mlflow", "wandb", "prometheus_client", "opentelemetry.sdk", "fitprint"]
+NEEDS = ["mlflow", "wandb", "clearml", "prometheus_client", "opentelemetry.sdk", "fitprint"]
 
 
 @pytest.mark.parametrize(("program", "needs"), list(zip(PROGRAMS, NEEDS, strict=True)), ids=NEEDS)
 def test_the_programs_run_and_every_sink_gets_something(program, needs, tmp_path, free_port):
     pytest.importorskip(needs)
-    outside = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", "WANDB_SILENT": "true", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-c", program.replace("9400", str(free_port))]
+    trackers = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", "WANDB_SILENT": "true", "HOME": str(tmp_path)}
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    outside = {**trackers, "PYTHONWARNINGS": "ignore", "PYTHONPATH": paths}
+    first = "import clearml_alone\n" if needs == "clearml" else ""
+    command = [sys.executable, "-c", first + program.replace("9400", str(free_port))]
     done = subprocess.run(
         command, env={**os.environ, **outside}, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "the sink" not in done.stderr
+    assert "CONNECTED" not in done.stderr
 
 
 def test_every_sink_by_name_is_on_the_page():

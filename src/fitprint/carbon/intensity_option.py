@@ -14,6 +14,7 @@ from fitprint.carbon.provider_names import find_provider
 from fitprint.carbon.series_file import read_series
 from fitprint.clock import Clock
 from fitprint.errors import ConfigError, refusal
+from fitprint.files import home_path
 
 EXPECTED = (
     "grams of CO2e per kWh, the path of a CSV file of them over time, a service such as 'electricitymaps:FR', "
@@ -40,10 +41,7 @@ def check_text(value: str | Path) -> float | str:
             raise
     if find_provider(text) is not None:
         return text
-    try:
-        path = Path(text).expanduser().absolute()
-    except RuntimeError as error:  # "~somebody", whom this machine does not know
-        raise refusal("intensity", expected=EXPECTED, came=text, hint=str(error)) from error
+    path = home_path("intensity", text, expected=EXPECTED).absolute()
     if not text or not path.is_file():
         raise refusal("intensity", expected=EXPECTED, came=text, hint="There is no such file." if text else "")
     _read(path)

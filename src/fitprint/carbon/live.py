@@ -104,7 +104,7 @@ class LiveIntensity:
             ConfigError: If the credentials are not there.
         """
         if importlib.util.find_spec("httpx") is None:
-            raise MissingExtraError("live carbon intensity", "live")
+            raise MissingExtraError("Live carbon intensity", "live")
         try:
             self._secrets()
         except ConfigError as error:

@@ -35,7 +35,7 @@ class PostgresDatabase:
             import sqlalchemy
             from sqlalchemy.exc import SQLAlchemyError
         except ImportError as error:
-            raise MissingExtraError("a ledger by URL", "postgres") from error
+            raise MissingExtraError("A ledger by URL", "postgres") from error
         self._text, self._error = sqlalchemy.text, SQLAlchemyError
         self._place = place
         self._connection: Any = None

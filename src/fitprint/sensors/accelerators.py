@@ -15,6 +15,7 @@ from typing import Any
 
 from fitprint.clock import Clock
 from fitprint.data import table
+from fitprint.errors import pip_line
 from fitprint.sensors.finding import Absent, Finding
 from fitprint.sensors.modelled import model_accelerator
 
@@ -63,7 +64,7 @@ AMD_CHOICE = (("ROCR_VISIBLE_DEVICES",), ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_D
 GOOGLE = Family("0x1ae0", "Google TPU", (), ("accel[0-9]*", "vfio/[0-9]*"), (("TPU_VISIBLE_CHIPS", "TPU_VISIBLE_DEVICES"),))
 FAMILIES = (
     Family(NVIDIA, "NVIDIA GPU", DISPLAY, ("nvidia[0-9]*",), (("CUDA_VISIBLE_DEVICES",),), "cuda", NVIDIA_REMEDY),
-    Family(AMD, "AMD GPU", DISPLAY + ACCELERATOR, (), AMD_CHOICE, "hip", "pip install 'fitprint[amd]'"),
+    Family(AMD, "AMD GPU", DISPLAY + ACCELERATOR, (), AMD_CHOICE, "hip", pip_line("amd")),
     Family(INTEL, "Intel GPU", DISPLAY, (), (("ZE_AFFINITY_MASK",),), "xpu"),
     Family("0x1da3", "Habana accelerator", ACCELERATOR, ("accel/accel[0-9]*", "hl[0-9]*"), (("HABANA_VISIBLE_DEVICES",),)),
     Family("0x1d0f", "AWS Neuron device", (), ("neuron[0-9]*",)),
@@ -122,8 +123,8 @@ def probe(
     if there.get(GOOGLE) == []:
         findings += _tpu_of_environment(environ, clock)
     if platform == APPLE and APPLE_GPU not in taken:
-        remedy = "pip install 'fitprint[apple]'"
-        findings.append(Absent("Apple GPU", "nothing here reads Apple's energy model", remedy, "the Apple GPU", "gpu"))
+        reason = "nothing here reads Apple's energy model"
+        findings.append(Absent("Apple GPU", reason, pip_line("apple"), "the Apple GPU", "gpu"))
     return findings
 
 

@@ -17,6 +17,7 @@ METHODS = ("begin", "log", "run", "close")
 SINKS = {
     "mlflow": ("mlflow", "MLflowSink", "mlflow"),
     "wandb": ("wandb", "WandbSink", "wandb"),
+    "clearml": ("clearml", "ClearMLSink", "clearml"),
     "prometheus": ("prometheus", "PrometheusFile", "prometheus_client"),
     "prometheus-http": ("prometheus", "PrometheusEndpoint", "prometheus_client"),
     "otel": ("otel", "OTelSink", "opentelemetry"),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from fitprint.errors import refusal
+from fitprint.files import home_path
 from fitprint.footprint import Footprint
 from fitprint.sinks.sink import Sink, powers
 from fitprint.units import format_quantity
 
 LOOPBACK = "127.0.0.1"
+EXPECTED = "'prometheus:/folder/fitprint.prom', as node_exporter reads *.prom alone, or a folder that exists"
 LABELS = ("run_id", "project", "name")
 
 
@@ -63,10 +64,10 @@ class PrometheusFile(PrometheusFigures):
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        self._path = Path(path).expanduser()
+        came = f"prometheus:{path}"
+        self._path = home_path("sinks", path, expected=EXPECTED, came=came)
         if not path or (self._path.suffix != ".prom" and not self._path.is_dir()):
-            expected = "'prometheus:/folder/fitprint.prom', as node_exporter reads *.prom alone, or a folder that exists"
-            raise refusal("sinks", expected=expected, came=f"prometheus:{path}")
+            raise refusal("sinks", expected=EXPECTED, came=came)
 
     def run(self, footprint: Footprint) -> None:
         from prometheus_client import write_to_textfile

@@ -1,0 +1,35 @@
+"""A plain loop and a Hugging Face fit that log into one ClearML task, offline; writes down its folder and what the runs were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import clearml_alone  # noqa: F401
+import known_loop
+import small_fits
+from clearml import Task
+
+from fitprint.contract import measuring
+from fitprint.testing import FakeClock, ScriptedCounter
+from fitprint_transformers import CarbonCallback
+
+QUIET = {"auto_connect_frameworks": False, "auto_connect_arg_parser": False, "auto_connect_streams": False}
+
+
+def main():
+    Task.set_offline(True)
+    task = Task.init("digits", "known", reuse_last_task_id=False, auto_resource_monitoring=False, **QUIET)
+    clock, folder = FakeClock(), Path.cwd()
+    plain = known_loop.train(clock, "clearml", run_id="r1", project="digits")
+    still_open = Task.current_task() is task and task.get_status() != "completed"
+    carbon = measuring(CarbonCallback(intensity=100.0, ledger="off"), [ScriptedCounter(clock, watts=100.0)], clock)
+    small_fits.hugging_face(carbon, clock, folder / "out", report_to=["clearml"])
+    session = task.get_offline_mode_folder()
+    task.close()
+    facts = {"session": str(session), "still_open": still_open, "plain": plain.to_dict(), "fit": carbon.footprint.to_dict()}
+    (folder / "facts.json").write_text(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main()
