@@ -11,6 +11,9 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 PEERS := zeus==0.16.0 codecarbon==3.3.2 carbontracker==2.4.7
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
+# Into the environment that the bill of materials is of: the wheel, and what it needs.
+INSTALL := $(BIN)/python -m pip --python .venv/installed install -q --disable-pip-version-check
+
 EXTRAS := --extra tensorboard --extra report --extra live --extra postgres
 
 .PHONY: help demo test lint bench clean requirements audit release
@@ -43,7 +46,7 @@ requirements: .venv/.release
 	  --no-header --no-annotate --strip-extras --allow-unsafe $(EXTRAS) -c constraints.txt -o requirements/hashed.txt pyproject.toml
 
 audit: .venv/.release
-	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/hashed.txt >.venv/audit 2>&1 && { cat .venv/audit; exit 0; }; \
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/hashed.txt >.venv/audit 2>&1 && { cat .venv/audit; exit 0; }; \
 	  grep -E '^Found [0-9]+ known' .venv/audit && { cat .venv/audit; exit 1; }; \
 	  tail -n 1 .venv/audit; echo "pip-audit could not ask: nothing is known, and nothing is said against it"
 
@@ -51,7 +54,10 @@ release: .venv/.release
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
-	$(BIN)/python requirements/sbom.py dist/fitprint.cdx.json
+	$(PYTHON) -m venv --clear --without-pip .venv/installed
+	$(INSTALL) -r requirements/hashed.txt --require-hashes
+	$(INSTALL) dist/*.whl --no-deps
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible -o dist/fitprint.cdx.json .venv/installed
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
@@ -82,7 +88,7 @@ clean:
 	@touch $@
 
 .venv/.release: .venv/.base
-	@$(BIN)/python -m pip install -q --disable-pip-version-check build twine pip-tools pip-audit
+	$(PIP) --group release pip-tools pip-audit
 	@touch $@
 
 .venv/.peers: .venv/.base

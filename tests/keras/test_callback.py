@@ -153,7 +153,7 @@ def test_an_already_spent_budget_does_not_outlive_its_run(carbon, pace, model, d
 
 def test_data_of_unknown_length_is_recorded_in_blocks(carbon, pace, model, data):
     def batches():
-        for _ in range(12):
+        for _ in range(13):  # Keras 3.5 leaves the last one out
             yield data["x"][:8], data["y"][:8]
 
     callback = carbon(config=Config(block=5), log_dir="logs")
@@ -276,7 +276,8 @@ def test_the_run_keeps_the_optimizers_settings_the_epochs_and_the_seed(carbon, p
     told = {name: hparams[name] for name in ("optimizer", "learning_rate", "momentum", "loss", "epochs", "width")}
     learning_rate = pytest.approx(0.01)
     assert told == {"optimizer": "SGD", "learning_rate": learning_rate, "momentum": 0.0, "loss": "mse", "epochs": 1, "width": 1}
-    assert callback.footprint.seed == 1
+    version = tuple(map(int, keras.version().split(".")[:2]))  # before 3.10 Keras keeps the seed nowhere
+    assert callback.footprint.seed == (1 if version >= (3, 10) else None)
 
 
 def test_a_projects_pot_that_is_spent_leaves_the_one_batch_that_keras_always_runs(carbon, pace, model, data, tmp_path):

@@ -1,14 +1,17 @@
-"""What is released: a wheel of pure Python, requirements with hashes and without addresses, a bill of materials."""
+"""What is released: a wheel of pure Python, requirements with hashes and without addresses, a bill of materials, by the tools that release it."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import tomllib
+import venv
 import zipfile
+from importlib.metadata import files
 from pathlib import Path
 
 import pytest
@@ -19,14 +22,20 @@ ROOT = Path(fitprint.__file__).parents[2]
 HASHED = ROOT / "requirements" / "hashed.txt"
 
 
+def run(*command):
+    """A module of this interpreter as a program."""
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The wheel and the source distribution."""
-    pytest.importorskip("hatchling", reason="hatchling is not installed: pip install hatchling")
+    """The source distribution, and the wheel that is built from it."""
+    for tool in ("build", "hatchling"):
+        pytest.importorskip(tool, reason=f"{tool} is not installed: pip install {tool}")
     folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-d", str(folder)], cwd=ROOT, check=True, capture_output=True, timeout=60
-    )
+    run("build", "--no-isolation", "--outdir", str(folder), str(ROOT))
     (wheel,), (source,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     return wheel, source
 
@@ -39,15 +48,17 @@ def test_the_wheel_is_pure_and_names_every_package(built):
     assert not [name for name in names if name.endswith((".so", ".pyd", ".dylib"))]
 
 
-def test_the_source_distribution_builds_its_own_wheel(built, tmp_path):
+def test_the_source_distribution_has_its_tests_and_pages(built):
     _, source = built
     with tarfile.open(source) as archive:
-        archive.extractall(tmp_path, filter="data")
-    (folder,) = tmp_path.iterdir()
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"], cwd=folder, check=True, capture_output=True, timeout=60
-    )
-    assert list((folder / "dist").glob("*-py3-none-any.whl"))
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"tests/release/test_release.py", "docs/index.md", "Makefile", "constraints.txt", "requirements/hashed.txt"} <= names
+
+
+def test_what_is_uploaded_passes_the_uploaders_check(built):
+    pytest.importorskip("twine", reason="twine is not installed: pip install twine")
+    told = run("twine", "check", "--strict", *map(str, built)).stdout
+    assert told.count("PASSED") == 2
 
 
 def test_a_wheel_that_is_unpacked_measures_without_the_source_tree(built, tmp_path):
@@ -77,14 +88,24 @@ def test_every_requirement_has_hashes_and_none_an_address():
     assert "torch" not in {name for name, _ in pinned}
 
 
-def test_the_bill_of_materials_is_cyclonedx(tmp_path):
-    code = f"import runpy, sys; sys.argv = ['sbom', {str(tmp_path / 'bill.json')!r}]; "
-    code += f"runpy.run_path({str(ROOT / 'requirements' / 'sbom.py')!r}, run_name='__main__')"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-    bill = json.loads((tmp_path / "bill.json").read_text())
-    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
-    assert bill["metadata"]["component"]["name"] == "fitprint"
-    references = [row["bom-ref"] for row in bill["components"]]
-    assert len(references) == len(set(references))
-    assert all({"type", "name", "version", "purl"} <= row.keys() for row in bill["components"])
-    assert {"rich", "platformdirs", "nvidia-ml-py"} <= {row["name"] for row in bill["components"]}
+def test_the_bill_of_materials_is_what_an_installation_has(built, tmp_path):
+    """By the command of `make release`, held to CycloneDX's schema."""
+    validation = pytest.importorskip("cyclonedx.validation.json", reason="cyclonedx-bom is not installed: pip install cyclonedx-bom")
+    from cyclonedx.schema import SchemaVersion
+
+    venv.create(tmp_path / "installed", with_pip=False)
+    (site,) = (tmp_path / "installed").glob("lib/*/site-packages")
+    zipfile.ZipFile(built[0]).extractall(site)
+    for name in (needs := ("rich", "platformdirs", "nvidia-ml-py", "markdown-it-py", "mdurl", "Pygments")):
+        metadata = next(file for file in files(name) if file.name == "METADATA").locate().parent
+        shutil.copytree(metadata, site / metadata.name)
+    options = re.search(r"cyclonedx-py (environment .*) -o ", (ROOT / "Makefile").read_text())[1]
+    file = tmp_path / "bill.json"
+    run("cyclonedx_py", *options.split(), "--no-validate", "-o", str(file), str(tmp_path / "installed"))
+    bill = json.loads(file.read_text())
+    validator = validation.JsonStrictValidator(SchemaVersion.from_version(bill["specVersion"]))
+    assert validator.validate_str(file.read_text()) is None
+    assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", "fitprint")
+    assert {row["name"].lower() for row in bill["components"]} == {name.lower() for name in needs}
+    assert all(row["purl"].startswith("pkg:pypi/") and row["licenses"] for row in bill["components"])
+    assert str(tmp_path) not in file.read_text()

@@ -21,7 +21,7 @@ from fitprint_tensorboard import CarbonWriter
 from fitprint_tensorboard.loader import CarbonLoader
 
 STATIC = Path(fitprint_tensorboard.__file__).parent / "static"
-PROJECT = STATIC.parent.parent.parent
+PROJECT = Path(__file__).parents[2]
 
 
 def epochs_of(log_dir, count, *, prefix="", step=lambda epoch: epoch, epoch_tag=None, **more):

@@ -390,7 +390,7 @@ class Ledger:
                 logger().warning("%s cannot be read (%s); the journals beside it are read instead", self.place, error)
                 store = Store(MEMORY)
         # What a killed process wrote last may be in its journal only.
-        known = {row["run_id"] for row in store.rows() if run_id is None or row["status"] != "running"}
+        known = {row["run_id"] for row in store.rows() if row["status"] != "running"}
         unknown = [path for path in paths if path.parent.name not in known]
         for path in unknown:
             store.apply_what_can_be((event for event in read_events(path) if not event.get("rank")), path)
