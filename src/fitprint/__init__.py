@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fitprint.energy import Energy
     from fitprint.errors import FitprintError
     from fitprint.footprint import EpochFootprint, Footprint
-    from fitprint.ledger.store import Ledger
+    from fitprint.ledger.ledger import Ledger
     from fitprint.meter import Meter
     from fitprint.tracker import Tracker
 
@@ -47,7 +47,7 @@ _HOMES = {
     "EpochFootprint": "footprint",
     "FitprintError": "errors",
     "Footprint": "footprint",
-    "Ledger": "ledger.store",
+    "Ledger": "ledger.ledger",
     "Meter": "meter",
     "Tracker": "tracker",
     "compare": "comparison",

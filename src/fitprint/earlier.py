@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fitprint.footprint import Footprint
 from fitprint.ledger.claim import SILENCE_S, Claim, Job
-from fitprint.ledger.store import Ledger
+from fitprint.ledger.ledger import Ledger
 from fitprint.location import Location
 from fitprint.notices import logger
 from fitprint.process import this_process

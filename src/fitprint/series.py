@@ -15,8 +15,8 @@ from fitprint.clock import SystemClock
 from fitprint.config import Config
 from fitprint.errors import ConfigError, MissingExtraError
 from fitprint.footprint import Footprint
+from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.project import check_project
-from fitprint.ledger.store import Ledger
 from fitprint.notices import logger
 from fitprint.pace import Schedule
 from fitprint.provenance import Provenance

@@ -12,7 +12,7 @@ import pytest
 from fitprint import Config, Tracker
 from fitprint.cli import main
 from fitprint.footprint import Footprint
-from fitprint.ledger.store import Ledger
+from fitprint.ledger.ledger import Ledger
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
 from fitprint.units import format_co2e, format_energy

@@ -13,7 +13,7 @@ import pytest
 from fitprint.budget import Budget
 from fitprint.config import Config
 from fitprint.errors import ConfigError
-from fitprint.ledger.store import Ledger
+from fitprint.ledger.ledger import Ledger
 from fitprint.settings import resolve
 from fitprint.sidecar import Sidecar
 

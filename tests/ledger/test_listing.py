@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fitprint import Ledger, Tracker
-from fitprint.ledger import store as reading
+from fitprint.ledger import ledger as reading
 from fitprint.ledger.journal import journals, read_events
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter

@@ -11,7 +11,7 @@ from fitprint.advice import NOTHING, OVERLAP, advise
 from fitprint.carbon.series_file import read_series
 from fitprint.errors import FitprintError
 from fitprint.footprint import Footprint
-from fitprint.ledger.store import Ledger
+from fitprint.ledger.ledger import Ledger
 
 
 def add(commands: Any) -> None:

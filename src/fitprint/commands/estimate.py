@@ -12,7 +12,7 @@ from fitprint.carbon.embodied import parse_embodied
 from fitprint.elsewhere import rank_places
 from fitprint.errors import ConfigError, refusal
 from fitprint.footprint import Footprint
-from fitprint.ledger.store import Ledger
+from fitprint.ledger.ledger import Ledger
 from fitprint.units import format_co2e
 
 NUMBERS = {

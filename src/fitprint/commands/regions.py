@@ -12,7 +12,7 @@ from typing import Any
 from fitprint.commands.printing import print_table
 from fitprint.elsewhere import ALL, BASES, Elsewhere, rank_places
 from fitprint.errors import FitprintError, refusal
-from fitprint.ledger.store import Ledger
+from fitprint.ledger.ledger import Ledger
 from fitprint.report.figure import save_figure
 from fitprint.units import format_co2e, significant
 

@@ -18,8 +18,8 @@ from fitprint.commands.project import print_project
 from fitprint.errors import FitprintError, refusal
 from fitprint.files import replace_file
 from fitprint.footprint import Footprint
+from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.selection import recorded
-from fitprint.ledger.store import Ledger
 from fitprint.notices import printable
 from fitprint.project import ProjectTotal, project_total
 from fitprint.regrams import regrams

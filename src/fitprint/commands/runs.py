@@ -9,8 +9,8 @@ from typing import Any
 
 from fitprint.commands import pots
 from fitprint.commands.printing import print_table, shortened
+from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.selection import recorded
-from fitprint.ledger.store import Ledger
 from fitprint.project import ProjectTotal, launch_total, project_total
 from fitprint.report.listing import HEAD, cells
 from fitprint.units import format_co2e, format_duration, format_energy

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fitprint.errors import FitprintError, LedgerError, did_you_mean
 from fitprint.footprint import Footprint
-from fitprint.ledger.store import Ledger
+from fitprint.ledger.ledger import Ledger
 
 Ledgers = str | Path | Sequence[str | Path] | None
 
