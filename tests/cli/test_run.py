@@ -160,8 +160,9 @@ def test_a_recorded_trace_replays_to_the_joules_of_the_run():
         for _ in trace.play():
             tracker.check(ahead_s=0.0)
     run = only_run()
-    assert tracker.footprint.by_part == pytest.approx(run.by_part, rel=1e-3)
-    assert tracker.footprint.duration_s == pytest.approx(run.duration_s, rel=1e-2)
+    # A busy machine lets some time pass between the run's readings and the recorder's at either end.
+    assert tracker.footprint.duration_s == pytest.approx(run.duration_s, abs=0.1)
+    assert tracker.footprint.by_part == pytest.approx(run.by_part, rel=0.1 / run.duration_s)
 
 
 def test_a_trace_that_cannot_be_written_is_refused_before_the_command_starts():
