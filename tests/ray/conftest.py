@@ -1,4 +1,4 @@
-"""One real local cluster for each module; skipped as a whole where Ray is not installed."""
+"""One real local cluster; skipped as a whole where Ray is not installed."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def page(cluster, tmp_path):
 
 @pytest.fixture(scope="module")
 def cluster(request, tmp_path_factory):
+    """Started by the first module of this folder that wants it, and ended after the last."""
     ray.cloudpickle.register_pickle_by_value(request.module)  # workers cannot import a test
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
@@ -38,6 +39,9 @@ def cluster(request, tmp_path_factory):
         patch.setenv("FITPRINT_REGION", "FR")
         patch.setenv("FITPRINT_PARTS", "cpu")
         patch.chdir(tmp_path_factory.mktemp("started-here"))
-        ray.init(num_cpus=2, include_dashboard=False, object_store_memory=150 * 2**20, log_to_driver=False)
+        if not ray.is_initialized():
+            ray.init(num_cpus=2, include_dashboard=False, object_store_memory=150 * 2**20, log_to_driver=False)
         yield
+    here = [item.path for item in request.session.items if item.path.parent == Path(__file__).parent]
+    if request.path == here[-1]:
         ray.shutdown()
