@@ -16,10 +16,11 @@ INSTALL := $(BIN)/python -m pip --python .venv/installed install -q --disable-pi
 
 EXTRAS := --extra tensorboard --extra report --extra live --extra postgres
 
-.PHONY: help demo test lint bench clean requirements audit release
+.PHONY: help demo test lint bench clean requirements audit release screenshots
 help:
 	@echo "make demo [FRAMEWORK=keras]   train a small network, measured"
 	@echo "make test | lint | bench      what CI runs, and the benchmarks"
+	@echo "make screenshots              the pictures of the Carbon tab in docs/images, from two runs on this machine"
 	@echo "make release                  wheel, source distribution and bill of materials in dist/"
 	@echo "make requirements | audit     pinned requirements with hashes, and what is known against them"
 
@@ -39,6 +40,9 @@ lint: .venv/.lint
 
 bench: .venv/.test .venv/.peers
 	KERAS_BACKEND=torch PYTHONPATH=tests $(BIN)/python -m benchmarks $(BENCH)
+
+screenshots: .venv/.test
+	$(BIN)/python tests/browser/screenshots.py docs/images
 
 # Of this Python and system; torch and the frameworks are the user's.
 requirements: .venv/.release

@@ -21,18 +21,22 @@ SEED, BATCH, TRAINING_SHARE = 1, 32, 0.8
 
 
 class Digits(LightningModule):  # type: ignore[misc]  # the framework is not followed by the type checker
-    """Two convolutions and a linear layer for 8 x 8 images."""
+    """Two convolutions and a linear layer for 8 x 8 images.
 
-    def __init__(self) -> None:
+    Args:
+        width: Channels of the first convolution; the second has twice as many.
+    """
+
+    def __init__(self, width: int = 32) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1),
+            nn.Conv2d(1, width, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(32, 64, 3, padding=1),
+            nn.Conv2d(width, 2 * width, 3, padding=1),
             nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Flatten(),
-            nn.Linear(64 * 16, 10),
+            nn.Linear(2 * width * 16, 10),
         )
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -56,7 +60,7 @@ def train(out: Path, epochs: int, config: Config) -> tuple[Footprint, Path]:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=r".*(does not have many workers|LeafSpec|exists and is not empty).*")
     seed_everything(SEED)
-    training, validation = _data()
+    training, validation = loaders()
     callback = CarbonCallback(config=config)
     logger = TensorBoardLogger(out / "tensorboard", name="lightning")
     trainer = Trainer(max_epochs=epochs, accelerator="cpu", callbacks=[callback], logger=logger, log_every_n_steps=10)
@@ -66,7 +70,8 @@ def train(out: Path, epochs: int, config: Config) -> tuple[Footprint, Path]:
     return callback.footprint, out / "tensorboard"
 
 
-def _data() -> tuple[Any, Any]:
+def loaders() -> tuple[Any, Any]:
+    """The digits to train on, and those to validate with."""
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
     whole = TensorDataset(images, torch.tensor(digits.target))

@@ -9,6 +9,7 @@ from fitprint.drift import Range
 from fitprint.footprint import EpochFootprint
 from fitprint.forecast import Forecast, Position, look_ahead
 from fitprint.pace import Pace, Schedule
+from fitprint.per_batch import PerBatch
 from fitprint.periods import Periods
 from fitprint.watch import Watch
 
@@ -36,6 +37,7 @@ class Outlook:
         self._books = books
         self._periods = periods
         self._epoch_end_j = 0.0
+        self._per_batch = PerBatch()
 
     # ---- forecasts
 
@@ -73,7 +75,7 @@ class Outlook:
     def begin_epoch(self, schedule: Schedule) -> None:
         """An epoch begins at the last reading, which has been planned so."""
         self.watch.goes_on()
-        self.schedule, self.batches_done = schedule, 0
+        self.schedule, self.batches_done, self._per_batch = schedule, 0, PerBatch()
         if self._periods.epochs:
             self.pace.gap(self._books.energy_j - self._epoch_end_j)
         else:
@@ -126,8 +128,10 @@ class Outlook:
         if 0 < done < (self.schedule.batches or NEVER):
             ahead_j = per_batch_j * (next_look - done + self.schedule.batches_after_stop)
             training_j, index = window.joules_in("train") + unseen_j, self._periods.opened.index
-            closing_j = self.pace.closing(training_j, done, self._books.power_w, self.schedule, index)
-            self.watch.inside_epoch(spent, ahead_j, closing_j, epochs_done=self._periods.epochs_done, number=index)
+            self._per_batch.see(done, training_j)
+            batch_j = self._per_batch.energy_j
+            closing = self.pace.closing(training_j, done, self._books.power_w, self.schedule, index, batch_j)
+            self.watch.inside_epoch(spent, ahead_j, closing, epochs_done=self._periods.epochs_done, number=index)
         return next_look
 
     def _next_look(self, spent: Spent, per_batch_j: float) -> int:

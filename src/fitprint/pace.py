@@ -182,7 +182,15 @@ class Pace:
         as_training = schedule.validation_batches / schedule.batches * _mean(self._epochs)
         return Expected(VALIDATION_BATCH * as_training, as_training)
 
-    def closing(self, training_j: float, batches_done: int, power_w: float, schedule: Schedule, index: int | None = None) -> float:
+    def closing(
+        self,
+        training_j: float,
+        batches_done: int,
+        power_w: float,
+        schedule: Schedule,
+        index: int | None = None,
+        batch_j: float | None = None,
+    ) -> Expected:
         """What the framework will still do once a run is stopped inside an epoch: validate, save, end.
 
         Args:
@@ -191,12 +199,15 @@ class Pace:
             power_w: Recent power.
             schedule: The framework's plan.
             index: The epoch's number; one that is known not to validate needs no reserve for it.
+            batch_j: What a training batch costs, warm-up left out; None where only the first ones have been seen.
         """
+        ending_j = self.ending(power_w)
         if index is not None and schedule.validates(index) is False:
-            return self.ending(power_w)
-        return self._closing_validation(training_j, batches_done, schedule) + self.ending(power_w)
+            return Expected(ending_j, ending_j)
+        validation = self._closing_validation(training_j, batches_done, schedule, batch_j)
+        return Expected(validation.mean + ending_j, validation.upper + ending_j)
 
-    def least_of_next(self, index: int, power_w: float, schedule: Schedule) -> float:
+    def least_of_next(self, index: int, power_w: float, schedule: Schedule) -> Expected:
         """The least that the next epoch costs once it is begun: the batches up to the first look, and closing.
 
         Args:
@@ -205,22 +216,32 @@ class Pace:
             schedule: The framework's plan.
         """
         if not self._epochs or not schedule.batches:
-            return self.ending(power_w)
+            return Expected(self.ending(power_w), self.ending(power_w))
         training_j = _mean(self._epochs)
-        batches = min(schedule.batches, 1 + schedule.batches_after_stop)
-        first_look_j = CLOSING_MARGIN * training_j * batches / schedule.batches
-        return first_look_j + self.closing(training_j, schedule.batches, power_w, schedule, index)
+        batch_j, batches = training_j / schedule.batches, min(schedule.batches, 1 + schedule.batches_after_stop)
+        closing = self.closing(training_j, schedule.batches, power_w, schedule, index, batch_j)
+        return Expected(batch_j * batches + closing.mean, CLOSING_MARGIN * batch_j * batches + closing.upper)
 
     def ending(self, power_w: float) -> float:
         """What ending costs at an epoch's end."""
         return max([ENDING_S * power_w, *self._gaps])
 
-    def _closing_validation(self, training_j: float, batches_done: int, schedule: Schedule) -> float:
-        if self._validations:
-            return CLOSING_MARGIN * max(self._validations)
-        if schedule.validation_batches is None:
-            return UNSEEN_VALIDATION * training_j
-        return schedule.validation_batches * training_j / max(1, batches_done)
+    def _closing_validation(self, training_j: float, batches_done: int, schedule: Schedule, batch_j: float | None) -> Expected:
+        """As the last ones were, else by its batches: no more of them are counted than training batches have been seen.
+
+        Of a first batch nobody can tell how much of it was warm-up; a stop that it brings about could not be taken back.
+        """
+        seen = self._validations or self._validated
+        if seen:
+            return Expected(_mean(seen), CLOSING_MARGIN * max(seen))
+        batches = schedule.validation_batches
+        if batches is None:
+            most_j = UNSEEN_VALIDATION * training_j
+        elif batch_j is not None:
+            most_j = batches * batch_j
+        else:
+            most_j = training_j * min(1.0, batches / max(1, batches_done))
+        return Expected(VALIDATION_BATCH * most_j, most_j)
 
 
 def _multiples(index: float, epochs: float, every: int) -> float:

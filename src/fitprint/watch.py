@@ -80,8 +80,7 @@ class Watch:
             if ahead is not None and (budget.check == "epoch" or not self._looks_inside):
                 need = Expected(ahead.mean, ahead.upper + ENDING_S * power_w)
             elif schedule is not None and self._looks_inside:
-                least = pace.least_of_next(number, power_w, schedule)
-                need, cost = Expected(least, least), f"{cost}'s first batches and the closing work"
+                need, cost = pace.least_of_next(number, power_w, schedule), f"{cost}'s first batches and the closing work"
             self._decide(budget, spent, need, epochs_done, where, cost)
 
     def goes_on(self) -> None:
@@ -89,14 +88,14 @@ class Watch:
         self._went_on = self._went_on or self.should_stop
 
     def inside_epoch(
-        self, spent: Spent, interval_j: float, closing_j: float, *, epochs_done: int, number: int | None = None
+        self, spent: Spent, interval_j: float, closing: Expected, *, epochs_done: int, number: int | None = None
     ) -> None:
         """Decide whether the batches up to the next look, and closing after them, still fit.
 
         Args:
             spent: What counts so far.
             interval_j: What the batches up to the next look cost.
-            closing_j: What closing after them costs.
+            closing: What closing after them costs.
             epochs_done: Epochs completed, for ``min_epochs``.
             number: The epoch's number; ``epochs_done`` by default.
         """
@@ -105,7 +104,7 @@ class Watch:
         number = epochs_done if number is None else number
         for budget in self.budgets:
             self._warn(budget, spent)
-            need = Expected(interval_j + closing_j, CLOSING_MARGIN * interval_j + closing_j)
+            need = Expected(interval_j + closing.mean, CLOSING_MARGIN * interval_j + closing.upper)
             what = "the next batches and the closing validation and checkpoint"
             note = TOO_SMALL if first and spent.of(budget.quantity) >= budget.quantity.value else ""
             self._decide(budget, spent, need, epochs_done, f"inside epoch {number}", what, note)

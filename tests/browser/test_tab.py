@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from written import TRAIN_S, VALIDATE_S, WATTS, write_run
@@ -11,6 +12,7 @@ from fitprint.advice import advise
 from fitprint.units import format_co2e, format_energy
 
 pytestmark = pytest.mark.timeout(120)
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +198,16 @@ def test_what_was_opened_stays_open_when_the_charts_are_drawn_again(url, look):
     tab.frame.locator("figcaption", has_text="warsaw").wait_for(state="detached")
     assert tab.chart("CO2e so far").get_by_role("table").is_visible()
     assert tab.frame.get_by_role("checkbox", name="show warsaw").evaluate("box => box === document.activeElement")
+
+
+def test_the_pictures_of_the_docs_are_of_it_and_small(browser, url, tmp_path):
+    from screenshots import PICTURES, shot
+
+    name = "carbon_tab_advice.png"
+    shot(browser, url, tmp_path / name, **PICTURES[name])
+    for file in (tmp_path / name, *(IMAGES / name for name in PICTURES)):
+        head = file.read_bytes()[:24]
+        size = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+        assert (head[:8], size) == (b"\x89PNG\r\n\x1a\n", (PICTURES[file.name].get("width", 1280), PICTURES[file.name]["height"]))
+        assert file.stat().st_size < 200_000
+    assert {file.name for file in IMAGES.iterdir()} == set(PICTURES)

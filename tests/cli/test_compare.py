@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 import sys
 
 import pytest
 
-from fitprint import Config, Tracker
+from fitprint import Config, EpochFootprint, Footprint, Tracker, compare
 from fitprint.cli import main
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
@@ -68,14 +70,51 @@ def test_the_figure_tells_the_front_by_shape_as_well_as_by_colour(sweep, tmp_pat
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
-    from fitprint.comparison import compare
-
     axes = Figure().add_subplot()
     compare().plot(axes)
     shapes = {container.get_label(): container.lines[0].get_marker() for container in axes.containers}
     assert shapes == {"Pareto front": "o", "others": "s"}
     assert axes.get_xscale() == "log"
     assert {text.get_text() for text in axes.texts} == {"large", "small", "poor"}
+
+
+def drawn(runs, size=(7.0, 4.5), metric="val_acc"):
+    """Axes with the runs, and the boxes of what is written into them and beside, in pixels, once all is laid out."""
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.add_subplot()
+    compare(runs, metric=metric).plot(axes)
+    figure.draw_without_rendering()
+    return axes, [text.get_window_extent() for text in axes.texts]
+
+
+def crowd(count, name):
+    """Runs whose grams go over three powers of ten."""
+    draw = random.Random(count)
+    for number in range(count):
+        grams, metrics = 10 ** draw.uniform(0, 3), {"val_acc": draw.uniform(0.5, 0.9)}
+        epoch = EpochFootprint(index=0, started_at="", duration_s=1.0, metrics=metrics)
+        ends = {"co2e_g": grams, "co2e_low_g": 0.8 * grams, "co2e_high_g": 1.3 * grams, "energy_j": 1.0}
+        yield Footprint(run_id=f"r{number}", name=name.format(number), epochs=(epoch,), status="completed", **ends)
+
+
+@pytest.mark.parametrize("size", [(7.0, 4.5), (3.5, 2.6)])
+@pytest.mark.parametrize("name", ["r{}", "resnet50 lr=0.{:03} width=64 weight_decay=0.0001", "W" * 200 + "{}", "cost $5 {} \n$x_"])
+def test_labels_stay_inside_the_axes_and_leave_each_other_and_the_legend_room(size, name):
+    axes, boxes = drawn(list(crowd(8, name)), size)
+    inside, legend = axes.get_window_extent(), axes.get_legend().get_window_extent()
+    assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 for box in boxes)
+    assert all(inside.y0 <= box.y0 and box.y1 <= inside.y1 for box in boxes)
+    assert not any(box.overlaps(other) for box, other in itertools.combinations([*boxes, legend], 2))
+    assert len(boxes) >= (6 if size[0] > 5 else 1)
+
+
+def test_the_axes_names_stay_in_the_figure():
+    axes, _ = drawn(list(crowd(8, "resnet50 lr=0.{:03} width=64 weight_decay=0.0001")))
+    for name in (axes.xaxis.label, axes.yaxis.label):
+        assert axes.figure.bbox.count_contains(name.get_window_extent().corners()) == 4
 
 
 @pytest.mark.parametrize(

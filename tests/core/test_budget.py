@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from fitprint.budget import Budget, Spent
 from fitprint.drift import Range
 from fitprint.errors import ConfigError
+from fitprint.footprint import EpochFootprint
 from fitprint.forecast import Position, Reached, look_ahead
-from fitprint.pace import Pace, Schedule
+from fitprint.pace import Expected, Pace, Schedule
+from fitprint.per_batch import PerBatch
 from fitprint.sentences import at_this_pace
 from fitprint.watch import Watch
 
@@ -18,6 +20,10 @@ from fitprint.watch import Watch
 def spent(energy_j, g_per_j=1e-3):
     grams = energy_j * g_per_j
     return Spent(energy_j, grams, 0.9 * grams, 1.1 * grams, g_per_j)
+
+
+def closing(joules):
+    return Expected(joules, joules)
 
 
 def pace_of(*epochs):
@@ -80,15 +86,38 @@ def test_closing_keeps_the_dearest_of_the_last_validations():
     pace = pace_of(100)
     for joules in (10.0, 30.0, 20.0):
         pace.validation(joules)
-    assert pace.closing(80.0, 10, 0.0, Schedule()) == pytest.approx(33.0)
+    assert pace.closing(80.0, 10, 0.0, Schedule()) == Expected(pytest.approx(20.0), pytest.approx(33.0))
 
 
-def test_before_the_first_validation_each_of_its_batches_counts_as_a_training_batch():
-    assert Pace().closing(80.0, 10, 0.0, Schedule(validation_batches=3)) == pytest.approx(24.0)
+def test_before_the_first_validation_each_of_its_batches_counts_as_a_training_batch_at_most_and_half_of_one_on_average():
+    plan = Schedule(validation_batches=30)
+    assert Pace().closing(80.0, 10, 0.0, plan, batch_j=2.0) == Expected(pytest.approx(30.0), pytest.approx(60.0))
 
 
-def test_a_validation_of_unknown_length_is_assumed_a_fifth_of_the_training():
-    assert Pace().closing(100.0, 10, 0.0, Schedule()) == pytest.approx(20.0)
+def test_while_only_the_first_batches_are_known_no_more_batches_of_a_validation_are_reckoned_with_than_they_are():
+    assert Pace().closing(500.0, 1, 0.0, Schedule(validation_batches=1000)).upper == pytest.approx(500.0)
+    assert Pace().closing(500.0, 5, 0.0, Schedule(validation_batches=2)).upper == pytest.approx(200.0)
+
+
+def test_a_resumed_run_expects_the_validations_that_its_epochs_had():
+    pace = Pace()
+    pace.remember(EpochFootprint(index=0, started_at="", duration_s=1.0, energy_j=130.0, phases={"validate": 30.0}))
+    assert pace.closing(500.0, 1, 0.0, Schedule(validation_batches=1000)).upper == pytest.approx(33.0)
+
+
+def test_a_validation_of_unknown_length_is_assumed_a_fifth_of_the_training_at_most():
+    assert Pace().closing(100.0, 10, 0.0, Schedule()) == Expected(pytest.approx(10.0), pytest.approx(20.0))
+
+
+@given(st.floats(0, 1e6), st.integers(1, 8), st.floats(0.1, 1e3), st.integers(2, 1000), st.sampled_from([1, 2, 7, 50]))
+def test_a_batch_costs_what_it_does_after_any_warm_up_by_four_times_the_batches_of_that(warm_up_j, warm, batch_j, batches, every):
+    seen = PerBatch()
+    for done in range(1, batches + 1):
+        if done == 1 or done % every == 0:
+            seen.see(done, batch_j * done + warm_up_j * min(1.0, done / warm))
+    last = max(done for done in range(1, batches + 1) if done == 1 or done % every == 0)
+    if last >= 4 * max(warm, every):
+        assert seen.energy_j == pytest.approx(batch_j, rel=1e-6, abs=1e-9 * warm_up_j)
 
 
 def test_ending_keeps_the_dearest_gap_between_epochs():
@@ -118,9 +147,9 @@ def test_an_epoch_that_fits_is_begun():
 
 def test_inside_an_epoch_the_closing_work_is_kept_back():
     w, _ = watch("1000 J")
-    w.inside_epoch(spent(900), 10.0, 85.0, epochs_done=1)
+    w.inside_epoch(spent(900), 10.0, closing(85.0), epochs_done=1)
     assert not w.should_stop
-    w.inside_epoch(spent(910), 10.0, 85.0, epochs_done=1)
+    w.inside_epoch(spent(910), 10.0, closing(85.0), epochs_done=1)
     assert w.should_stop
 
 
@@ -163,14 +192,14 @@ def test_a_mass_is_stopped_by_grams_and_an_energy_by_joules():
 
 def test_a_budget_below_one_step_says_so():
     w, said = watch("10 J")
-    w.inside_epoch(spent(100), 100.0, 0.0, epochs_done=0)
+    w.inside_epoch(spent(100), 100.0, closing(0.0), epochs_done=0)
     assert "does not cover the first step" in said[-1]
 
 
 def test_a_later_overrun_is_not_blamed_on_the_first_step():
     w, said = watch("1000 J")
-    w.inside_epoch(spent(100), 100.0, 0.0, epochs_done=0)
-    w.inside_epoch(spent(1100), 100.0, 0.0, epochs_done=0)
+    w.inside_epoch(spent(100), 100.0, closing(0.0), epochs_done=0)
+    w.inside_epoch(spent(1100), 100.0, closing(0.0), epochs_done=0)
     assert w.should_stop
     assert "first step" not in said[-1]
 
@@ -195,7 +224,7 @@ def test_by_batches_an_epoch_is_begun_only_if_its_first_batches_and_the_closing_
         pace.validation(10.0)
         pace.epoch(110.0, 10.0)
     for w in (tight, loose):
-        w.inside_epoch(spent(0), 1.0, 10.0, epochs_done=0)
+        w.inside_epoch(spent(0), 1.0, closing(10.0), epochs_done=0)
         w.before(spent(990), pace, epochs_done=2, power_w=0, schedule=plan)
     assert tight.should_stop
     assert not loose.should_stop

@@ -29,7 +29,7 @@ FLOORS = [
     {"carbon"},
     {"report", "footprint", "gains", "drift"},
     {"hardware", "union", "ending"},
-    {"pace", "work", "telling"},
+    {"pace", "per_batch", "work", "telling"},
     {"blocks", "forecast", "budget"},
     {"sentences", "standing"},
     {"watch"},

@@ -201,6 +201,17 @@ def test_the_first_epoch_is_looked_into_in_any_case(carbon, model, trainer):
     assert len(callback.footprint.epochs) == 1
 
 
+def test_a_first_batch_that_warms_up_does_not_end_the_run(carbon, model, trainer, clock):
+    class Compiled(model):
+        def on_train_batch_start(self, batch, batch_idx):
+            clock.advance(59.0 if self.global_step == 0 else 0.0)
+
+    callback = carbon(budget="20 kJ")
+    trainer(callback).fit(Compiled())
+    assert callback.footprint.status == "completed"
+    assert energies(callback) == [5900 + EPOCH_J, EPOCH_J, EPOCH_J]
+
+
 def test_the_trainers_own_minimum_is_respected(carbon, model, trainer):
     callback = carbon(budget="600 J")
     trainer(callback, max_epochs=50, min_epochs=3).fit(model())
