@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 else:
     from fitprint_lightning.base import LightningCallback
 
+TRACKERS = {"MLFlowLogger": "mlflow", "WandbLogger": "wandb"}
 PROGRESS_BAR_TAGS = ("carbon/total_co2e_g", "carbon/forecast_co2e_g")
 
 
@@ -98,6 +99,9 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.series.tracker.check_start()
+        if self._log and trainer.is_global_zero:
+            places: list[str] = self.series.shielded("finding the loggers' runs", lambda: logged_in(trainer), [])
+            self.series.tracker.logged_in(places)
         self.series.tracker.work.parameters = parameters_of(pl_module)
         self.series.shielded("watching the first step", lambda: self._watch_first_step(trainer, pl_module), None)
         self._pass_on_stop(trainer)
@@ -265,6 +269,12 @@ def hparams_of(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
     holders = (*trainer.loggers, getattr(trainer, "datamodule", None), pl_module)
     found = [getattr(holder, "hparams", None) for holder in holders]
     return {name: value for hparams in found if isinstance(hparams, Mapping) for name, value in hparams.items()}
+
+
+def logged_in(trainer: Trainer) -> list[str]:
+    """Where loggers write whose place a sink may share, as the sinks name it."""
+    known = [(TRACKERS.get(type(logger).__name__), logger) for logger in trainer.loggers]
+    return [f"{name}:{logger.version}" for name, logger in known if name is not None]
 
 
 def _seed() -> int | None:

@@ -29,6 +29,8 @@ IN_CONTROL = "fitprint"
 ROUNDING = 1e-6
 # The Trainer says sys.maxsize epochs where a dataset has no length and max_steps ends the run.
 ENDLESS = 10**9
+# Trackers of experiments by their reporters.
+REPORTERS = {"MLflowCallback": "mlflow", "WandbCallback": "wandb", "ClearMLCallback": "clearml"}
 
 
 class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transformers is not followed by the type checker
@@ -132,6 +134,8 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         hparams: dict[str, Any] = self.series.shielded("reading the hyperparameters", lambda: hparams_of(args), {})
         tracker.describe(hparams=hparams, seed=args.seed)
         tracker.check_start()
+        if self._log and self._trainer is not None:
+            tracker.logged_in(_trackers(self._trainer))
         if args.eval_on_start:
             self._enter("validate")
         self._write_text(state, tracker.run_text(), begins=True)
@@ -329,6 +333,12 @@ def plan(args: TrainingArguments, state: TrainerState, dataloader: Any) -> Sched
         validation_batches=0 if _word(args.eval_strategy) == "no" else None,
         steps=state.max_steps if state.max_steps > 0 else None,
     )
+
+
+def _trackers(trainer: Trainer) -> list[str]:
+    """The reporters that write into the run that is active, where a sink of that name writes, too."""
+    kinds = {type(callback).__name__ for callback in trainer.callback_handler.callbacks}
+    return [name for kind, name in REPORTERS.items() if kind in kinds]
 
 
 def _feed(args: TrainingArguments, dataloader: Any) -> Feed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from fitprint.blocks import NEVER
@@ -41,6 +41,14 @@ class EventTracker:
         self._told = Told()
 
     # ---- events
+
+    def logged_in(self, places: Iterable[str]) -> None:
+        """Say where the framework's own loggers write this run's figures: no sink writes them there a second time.
+
+        Args:
+            places: As ``Sink.place`` has them, or a sink's name alone for where it writes when nothing else is said.
+        """
+        self._publisher.logged_in(places)
 
     def begin_epoch(self, index: int, schedule: Schedule, *, sure: int | None = None) -> int:
         """Open an epoch; returns the number of batches after which to call ``look``.

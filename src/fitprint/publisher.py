@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fitprint.footprint import Footprint
 from fitprint.guard import Guard
@@ -12,10 +12,14 @@ from fitprint.run import Run
 from fitprint.scalars import RUN_TAGS, block_scalars
 from fitprint.sinks.names import name_of, open_sink
 from fitprint.sinks.outlet import Outlet
-from fitprint.sinks.sink import Sink
+from fitprint.sinks.sink import TRAINING, Sink
 
 CLOSE_WITHIN_S = 0.8
 TOTALS = (*RUN_TAGS, "carbon/budget_used")
+DOUBLE = (
+    "a logger of the framework writes the figures into the same run as the sink %s, which therefore only says there which run of "
+    "fitprint it is. Leave %r out of sinks, or give the callback log=False for the sink alone."
+)
 
 
 class Publisher:
@@ -29,6 +33,8 @@ class Publisher:
         self._guard = guard
         self._asked: tuple[str | Sink, ...] = ()
         self._outlets: list[Outlet] = []
+        self._logged_in: frozenset[str] = frozenset()
+        self._told_figures: list[Outlet] = []
         self._epochs = self._blocks = 0
 
     def ask(self, sinks: Sequence[str | Sink]) -> None:
@@ -38,6 +44,10 @@ class Publisher:
             sinks: Names and objects, checked.
         """
         self._asked = tuple(sinks)
+
+    def logged_in(self, places: Iterable[str]) -> None:
+        """Leave out figures where loggers of the framework write them, under steps of their own."""
+        self._logged_in = frozenset(places)
 
     def publish(self) -> None:
         """Hand over the epochs and blocks that have ended since."""
@@ -63,7 +73,7 @@ class Publisher:
         if len(run.view.epochs) > self._epochs:
             told, self._epochs = True, len(run.view.epochs)
             self._log(run.view.scalars(), run.view.epochs[-1].index)
-        elif final is not None:
+        elif final is not None and final.kind in TRAINING:
             values = run.view.scalars()
             self._log({tag: values[tag] for tag in TOTALS if tag in values}, run.view.epochs[-1].index if run.view.epochs else 0)
         if final is not None:
@@ -79,7 +89,7 @@ class Publisher:
         return bool(fresh)
 
     def _log(self, scalars: Mapping[str, float], step: int) -> None:
-        for outlet in self._outlets:
+        for outlet in self._told_figures:
             outlet.put(lambda sink: sink.log(scalars, step))
 
     def _record(self, make: Callable[[], Footprint]) -> None:
@@ -92,13 +102,21 @@ class Publisher:
             try:
                 sink = open_sink(item)
                 sink.begin(run.view.before)
-                self._outlets.append(Outlet(sink, name_of(item)))
-                self._outlets[-1].start()
+                self._add(item, sink)
             except Exception as error:
                 logger().warning("the sink %s gets nothing: %s", name_of(item), error)
 
+    def _add(self, item: str | Sink, sink: Sink) -> None:
+        name, known_as = name_of(item), {getattr(sink, "place", ""), item if isinstance(item, str) else ""}
+        self._outlets.append(Outlet(sink, name))
+        self._outlets[-1].start()
+        if known_as & self._logged_in:
+            logger().warning(DOUBLE, name, name)
+        else:
+            self._told_figures.append(self._outlets[-1])
+
     def _close(self) -> None:
-        outlets, self._outlets, self._asked = self._outlets, [], ()
+        outlets, self._outlets, self._told_figures, self._asked = self._outlets, [], [], ()
         for outlet in outlets:
             outlet.close()
         until = time.monotonic() + CLOSE_WITHIN_S

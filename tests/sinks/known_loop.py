@@ -16,3 +16,9 @@ def train(clock, *sinks, epochs=range(2), after_epoch=lambda: None, **options):
             clock.advance(10.0)
             after_epoch()
     return tracker.footprint
+
+
+def history(store, run_id, tag):
+    """Steps and values of a metric in MLflow's store."""
+    points = store.get_metric_history(run_id, tag)
+    return [(point.step, point.value) for point in points]

@@ -38,8 +38,8 @@ def hugging_face(carbon, clock, folder, *, report_to="none", epochs=2):
     trainer.train()
 
 
-def lightning(carbon, clock, folder, *, logger=False, epochs=2):
-    """Train with Lightning's Trainer."""
+def lightning(carbon, clock, folder, *, logger=False, epochs=2, test=False):
+    """Train with Lightning's Trainer, and test with it then."""
     from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.demos.boring_classes import BoringModel
 
@@ -48,9 +48,12 @@ def lightning(carbon, clock, folder, *, logger=False, epochs=2):
             clock.advance(STEP_S)
 
     quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    counts = {"max_epochs": epochs, "limit_train_batches": 5, "limit_val_batches": 0}
+    counts = {"max_epochs": epochs, "limit_train_batches": 5, "limit_val_batches": 0, "limit_test_batches": 1}
     trainer = Trainer(logger=logger, callbacks=[carbon, Passing()], default_root_dir=folder, **counts, **quiet)
-    trainer.fit(BoringModel())
+    model = BoringModel()
+    trainer.fit(model)
+    if test:
+        trainer.test(model, verbose=False)
 
 
 def keras(carbon, clock, folder, *, epochs=2):
@@ -60,7 +63,7 @@ def keras(carbon, clock, folder, *, epochs=2):
     from keras import Input, Sequential, callbacks, layers
 
     class Passing(callbacks.Callback):
-        def on_train_batch_end(self, *_):
+        def on_train_batch_end(self, *_, **__):
             clock.advance(STEP_S)
 
     model = Sequential([Input((2,)), layers.Dense(1)])

@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 import logging
+import socket
+import time
 
 import pytest
 import small_fits
+from known_loop import history
 
+from fitprint.publisher import CLOSE_WITHIN_S
 from fitprint.scalars import EPOCH_TAGS, RUN_TAGS
 
 mlflow = pytest.importorskip("mlflow")
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    """Made once: MLflow takes seconds to lay out its tables."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
-
-
-@pytest.fixture
-def store(database, tmp_path, monkeypatch):
-    """A client of it; programs find it as they do, by MLflow's own setting."""
-    for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):  # MLflow sets them itself, for processes that it starts
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(database)
-    if mlflow.get_experiment_by_name(tmp_path.name) is None:
-        mlflow.create_experiment(tmp_path.name, artifact_location=str(tmp_path / "artifacts"))
-    mlflow.set_experiment(tmp_path.name)
-    yield mlflow.MlflowClient()
-    mlflow.end_run()
-    mlflow.set_tracking_uri(before)
-
-
-def history(store, run_id, tag):
-    points = store.get_metric_history(run_id, tag)
-    return [(point.step, point.value) for point in points]
 
 
 def test_a_plain_loop_logs_into_the_active_run(train, store):
@@ -66,6 +42,19 @@ def test_without_an_active_run_none_is_begun_and_it_is_said(train, store, caplog
     assert footprint.status == "completed"
     assert mlflow.active_run() is None
     assert "Call mlflow.start_run() before the first epoch" in caplog.text
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_never_answers_costs_less_than_a_second_and_it_is_said_what_it_has_not_got(train, store, monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # for what is left of it after the test
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        mlflow.set_tracking_uri(f"http://127.0.0.1:{server.getsockname()[1]}")
+        began = time.monotonic()
+        footprint = train("mlflow:0123456789abcdef", epochs=range(50))
+        took_s = time.monotonic() - began
+    assert footprint.status == "completed"
+    assert took_s < CLOSE_WITHIN_S + 1.0
+    assert "the sink mlflow has not taken 102 of 102 records in time; the run's Footprint has them all" in caplog.text
 
 
 def test_lightnings_own_logger_gets_the_same_metrics(store, database, on_one_gpu, clock, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 
 from fitprint.errors import ConfigError, refusal
 from fitprint.footprint import Footprint
-from fitprint.sinks.sink import Sink
+from fitprint.sinks.sink import TRAINING, Sink
 
 
 class ClearMLSink(Sink):
@@ -33,6 +33,7 @@ class ClearMLSink(Sink):
         self._task = sys.modules["clearml"].Task.current_task() if "clearml" in sys.modules else None
         if self._task is None:
             raise ConfigError("ClearML has no current task. Expected clearml.Task.init(...) before the first epoch.")
+        self.place = f"clearml:{self._task.id}"
 
     def log(self, scalars: Mapping[str, float], step: int) -> None:
         logger = self._task.get_logger()
@@ -43,7 +44,7 @@ class ClearMLSink(Sink):
     def run(self, footprint: Footprint) -> None:
         facts = {"run_id": footprint.run_id, "project": footprint.project, "status": footprint.status}
         properties = {f"fitprint_{name}": value for name, value in facts.items() if value}
-        if properties != self._properties:
+        if footprint.kind in TRAINING and properties != self._properties:
             self._task.set_user_properties(**properties)
             self._properties = properties
 

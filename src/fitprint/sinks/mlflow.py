@@ -9,7 +9,7 @@ from typing import Any
 
 from fitprint.errors import ConfigError
 from fitprint.footprint import Footprint
-from fitprint.sinks.sink import Sink
+from fitprint.sinks.sink import TRAINING, Sink
 
 
 class MLflowSink(Sink):
@@ -30,6 +30,7 @@ class MLflowSink(Sink):
         """The active run is known in the thread that trains alone."""
         self._tags = {}
         self._run_id = self._given or _active_run_id()
+        self.place = f"mlflow:{self._run_id}"
 
     def log(self, scalars: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric
@@ -43,7 +44,7 @@ class MLflowSink(Sink):
 
         facts = {"run_id": footprint.run_id, "project": footprint.project, "status": footprint.status}
         tags = {f"fitprint.{name}": value for name, value in facts.items() if value}
-        if tags != self._tags:
+        if footprint.kind in TRAINING and tags != self._tags:
             _client().log_batch(self._run_id, tags=[RunTag(name, value) for name, value in tags.items()])
             self._tags = tags
 

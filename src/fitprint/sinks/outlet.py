@@ -31,6 +31,7 @@ class Outlet:
         self._calls: deque[Call] = deque(maxlen=MOST_WAITING)
         self._wake = threading.Event()
         self._closing = self._failed = False
+        self._given = self._taken = 0
         self._thread = threading.Thread(target=self._work, name=f"fitprint-sink-{name}", daemon=True)
 
     def start(self) -> None:
@@ -38,6 +39,7 @@ class Outlet:
 
     def put(self, call: Call) -> None:
         """Have the sink called; returns at once."""
+        self._given += 1
         self._calls.append(call)
         self._wake.set()
 
@@ -47,12 +49,16 @@ class Outlet:
         self._wake.set()
 
     def wait(self, seconds: float) -> None:
-        """Until the sink is closed, but no longer than that."""
+        """Until the sink is closed, but no longer than that; says how much it has not taken."""
         if self._thread is threading.current_thread():  # the garbage collector may come by on this thread
             return
         self._thread.join(timeout=max(0.0, seconds))
-        if self._thread.is_alive():
-            self._warn("has not taken everything in time")
+        lost, late = self._given - self._taken, " in time" if self._thread.is_alive() else ""
+        if lost:
+            what = "the sink %s has not taken %d of %d records%s; the run's Footprint has them all"
+            logger().warning(what, self._name, lost, self._given, late)
+        elif late:
+            logger().warning("the sink %s has taken all records, but was not closed in time", self._name)
 
     def _work(self) -> None:
         closing = False
@@ -61,17 +67,16 @@ class Outlet:
             self._wake.clear()
             closing = self._closing
             while self._calls:
-                self._make(self._calls.popleft())
-        self._make(lambda sink: sink.close())
+                self._taken += self._made(self._calls.popleft())
+        self._made(lambda sink: sink.close())
 
-    def _make(self, call: Call) -> None:
+    def _made(self, call: Call) -> bool:
+        """Whether the call went well; the first that does not is told."""
         try:
             call(self._sink)
         except Exception as error:
-            self._warn(f"failed ({error!r})")
-
-    def _warn(self, what: str) -> None:
-        if self._failed:
-            return
-        self._failed = True
-        logger().warning("the sink %s %s; training goes on, and the ledger has everything", self._name, what)
+            if not self._failed:
+                logger().warning("the sink %s failed (%r); training goes on", self._name, error)
+            self._failed = True
+            return False
+        return True

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from fitprint.footprint import Footprint
 
+# Runs that have figures of their own in an experiment's tracker. A later validation or test is in the same experiment, and
+# its totals would stand where the training's are.
+TRAINING = ("fit", "command")
+
 
 class Sink(Protocol):
     """Takes what a run logs. A class that inherits from this one need only say what it does with it.
 
-    A failure is logged once and costs that call alone; calls that wait for one that hangs cost the training nothing.
-    A callback's later runs use the same object: after ``close`` comes ``begin`` again.
+    A failure costs that call alone: the first is logged, and at the end how many there were. Calls that wait for one that
+    hangs cost the training nothing. A callback's later runs use the same object: after ``close`` comes ``begin`` again.
+
+    Attributes:
+        place: Where it writes since it has begun, such as ``mlflow:RUN_ID``, or empty: a framework's own logger that writes
+            into the same place is told apart by it.
 
     Example:
         >>> class Printing(Sink):
@@ -23,6 +31,8 @@ class Sink(Protocol):
         >>> options = Config(sinks=[Printing()])
     """
 
+    place: str = ""
+
     def begin(self, before: Footprint | None) -> None:
         """A run begins; called in the thread that trains, so it has to return at once. The others have a thread of their own.
 
@@ -31,7 +41,7 @@ class Sink(Protocol):
         """
 
     def log(self, scalars: Mapping[str, float], step: int) -> None:
-        """Take the figures of an epoch or a block that has ended, or the run's totals at its end.
+        """Take the figures of an epoch or a block that has ended, or the training's totals at its end.
 
         Args:
             scalars: Under the public tags, ``carbon/...``, with the unit as their ending.

@@ -8,7 +8,7 @@ from typing import Any
 
 from fitprint.errors import ConfigError, refusal
 from fitprint.footprint import Footprint
-from fitprint.sinks.sink import Sink
+from fitprint.sinks.sink import TRAINING, Sink
 
 EPOCH, BLOCK = "carbon/epoch", "carbon/block"
 
@@ -34,6 +34,7 @@ class WandbSink(Sink):
         self._run_id = ""
         if self._run is None:
             raise ConfigError("W&B has no run. Expected wandb.init() before the first epoch.")
+        self.place = f"wandb:{self._run.id}"
         self._run.define_metric("carbon/*", step_metric=EPOCH)
         for name in ("co2e_g", "energy_wh"):
             self._run.define_metric(f"carbon/block_{name}", step_metric=BLOCK)
@@ -43,7 +44,7 @@ class WandbSink(Sink):
         self._run.log({**scalars, BLOCK if of_block else EPOCH: step})
 
     def run(self, footprint: Footprint) -> None:
-        if footprint.run_id != self._run_id:
+        if footprint.kind in TRAINING and footprint.run_id != self._run_id:
             self._run.config.update({"fitprint_run_id": footprint.run_id}, allow_val_change=True)
             self._run_id = footprint.run_id
 
