@@ -27,8 +27,9 @@ OLDEST = {
     "transformers": ("transformers==4.46.0", "accelerate==1.1.0"),
     "tensorboard": (),
 }
-# These work with numpy 1; TensorBoard 2.15 looks for pkg_resources, which later setuptools do not have.
-OF_THEIR_TIME = ("numpy<2", "setuptools<81", "tensorboard==2.15.0")
+# These work with numpy 1; TensorBoard 2.15 looks for pkg_resources, which later setuptools do not have, and Keras 3.5 for
+# what later JAX does not.
+OF_THEIR_TIME = ("numpy<2", "setuptools<81", "tensorboard==2.15.0", *(["jax<0.5"] if BACKEND == "jax" else []))
 # torch reads nothing but weights since 2.6, unless it is told to; the Trainer before that resumes from more.
 OLD_RESUME = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
 NEWEST = {

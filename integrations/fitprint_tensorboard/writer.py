@@ -13,6 +13,7 @@ from typing import Any
 
 from fitprint.errors import MissingExtraError
 from fitprint.notices import logger
+from fitprint.open_files import leave_room
 from fitprint_tensorboard.summaries import hparams_values, layout_value, scalar_value, text_value
 from fitprint_tensorboard.texts import layout, texts
 
@@ -68,8 +69,12 @@ class CarbonWriter:
     def close(self) -> None:
         """Flush and close; may be called twice, and writing again opens a new file."""
         file, self._file, self._begun = self._file, None, False
-        if file is not None:
+        if file is None:
+            return
+        try:
             file.close()
+        except OSError as error:  # what a full disk did not take is tried once more, and the file is closed whatever comes
+            self._give_up(error)
 
     def _write(self, make: Callable[[], list[Any]], step: int) -> None:
         if self._failed:
@@ -82,17 +87,23 @@ class CarbonWriter:
             self._append(Event(wall_time=time.time(), step=step, summary=Summary(value=make())))
             self._file.flush()
         except Exception as error:  # a full disk, or a TensorBoard that is broken here
-            self._failed = True
-            logger().warning(
-                "TensorBoard events cannot be written to %s (%s); training goes on without them. Choose another log_dir.",
-                self.log_dir,
-                error,
-            )
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        if self._failed:
+            return
+        self._failed = True
+        logger().warning(
+            "TensorBoard events cannot be written to %s (%s); training goes on without them. Choose another log_dir.",
+            self.log_dir,
+            error,
+        )
 
     def _open(self) -> Any:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.record_writer import RecordWriter
 
+        leave_room()
         self.log_dir.mkdir(parents=True, exist_ok=True)
         # Files are read in the order of their names: after one that a framework began in this second and has closed.
         name = f"events.out.tfevents.{math.ceil(time.time())}.fitprint.{os.getpid()}.{next(_NUMBERS)}"

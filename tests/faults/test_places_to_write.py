@@ -110,9 +110,10 @@ def can_mount() -> bool:
 @pytest.mark.parametrize(
     ("happens", "left", "warned"),
     [
-        pytest.param("2: fill, 5: clear", [["completed", 9]], True, id="full for a while"),
-        pytest.param("2: fill", [["running", 2]], True, id="full from then on"),
-        pytest.param("-1: lock_up", [], True, id="read-only from the start"),
+        pytest.param("2: fill, 5: clear", ("completed", range(9, 10)), True, id="full for a while"),
+        # What fits into the journal's last page is there, too.
+        pytest.param("2: fill", ("running", range(2, 9)), True, id="full from then on"),
+        pytest.param("-1: lock_up", None, True, id="read-only from the start"),
     ],
 )
 def test_a_disk_that_cannot_be_written_costs_records_and_one_line(happens, left, warned):
@@ -122,7 +123,8 @@ def test_a_disk_that_cannot_be_written_costs_records_and_one_line(happens, left,
     out = subprocess.run([*SMALL_DISK, *program], capture_output=True, text=True, timeout=100, check=True)
     status, epochs, energy_j, rows, ended = json.loads(out.stdout)
     assert (status, epochs, energy_j) == ("completed", 9, 900.0)
-    assert rows == left
+    assert len(rows) == (left is not None)
+    assert all(row[0] == left[0] and row[1] in left[1] for row in rows)
     assert ended < 1.0
     assert out.stderr.count("may not be recorded") == warned
     assert "Traceback" not in out.stderr

@@ -18,6 +18,7 @@ from fitprint.ledger.journal import Journal
 from fitprint.ledger.store import Store
 from fitprint.location import Location
 from fitprint.notices import logger
+from fitprint.open_files import leave_room
 from fitprint.process import Process
 
 T = TypeVar("T")
@@ -185,6 +186,8 @@ class Clerk:
             event = write_down()
             if self._stores:
                 self._put_by(event)
+            if self._journal is None:
+                leave_room()
             self._take_claim()
             self._journal = self._journal or Journal(self._journal_path)
             self._journal.append(event)
@@ -211,6 +214,7 @@ class Clerk:
     def _apply(self) -> None:
         if not self._unstored:
             return
+        leave_room()  # SQLite opens a journal of its own with each transaction
         if self._ledger.path is not None:
             self._ledger.path.parent.mkdir(parents=True, exist_ok=True)
         self._store = self._store or Store(self._ledger)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fitprint.clock import Clock
 from fitprint.errors import SensorError
+from fitprint.open_files import leave_room
 from fitprint.sensors import ipmi, rapl
 from fitprint.sensors.counter import UJ_IN_J, Counter, Integrated, Sensor
 from fitprint.sensors.finding import Absent, Finding, Found
@@ -65,6 +66,7 @@ class _Number:
     """A file that holds an integer, kept open: reading it again at offset 0 measures anew."""
 
     def __init__(self, path: Path) -> None:
+        leave_room()
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def read(self) -> int:

@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 from fitprint.errors import SensorError
+from fitprint.open_files import leave_room
 from fitprint.sensors.counter import UJ_IN_J, Counter, Sensor
 from fitprint.sensors.finding import Absent, Finding, Found
 
@@ -61,6 +62,7 @@ class RaplZone:
     min_interval_s = 0.0
 
     def __init__(self, folder: Path, sensor: Sensor, p_max_w: float) -> None:
+        leave_room()
         self._fd = os.open(folder / "energy_uj", os.O_RDONLY | os.O_CLOEXEC)
         self.p_max_w = max([p_max_w, *_limits_w(folder)])
         self.modulus = _range(folder, self.p_max_w)
