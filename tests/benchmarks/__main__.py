@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-TABLES = ("costs", "peers", "accuracy", "phase", "coverage", "budgets", "pots", "ranks", "kills", "epochs")
+TABLES = ("costs", "overhead", "peers", "accuracy", "phase", "coverage", "budgets", "pots", "ranks", "kills", "epochs")
 
 
 def main() -> int:
