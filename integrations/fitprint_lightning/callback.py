@@ -215,6 +215,8 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
 
     def _publish_inside(self, trainer: Trainer, pl_module: LightningModule, block: Mapping[str, float]) -> None:
         """Inside an epoch: the forecast on the progress bar, and with a block's end in the loggers."""
+        if trainer.progress_bar_callback is None and not block:  # logging costs more than looking
+            return
         forecast = self.series.tracker.forecast
         ahead = {"carbon/forecast_co2e_g": forecast.mean} if forecast is not None else {}
         for tag, value in ahead.items():

@@ -63,6 +63,7 @@ class Books:
         self._clock = around.clock
         self._sync = sync
         self._cutting = False
+        self._own_j = 0.0
         self._phases_began_j: list[float] = []
 
     # ---- the first reading
@@ -107,10 +108,11 @@ class Books:
         try:
             now = self.meter.snapshot(fresh=fresh)
             (self.account if self.team is None else self.team).book(self.meter.between(self.last, now))
-            self.last = now
-            self.timeline.mark(self._time.at(now.time_ns), self.own.joules)
+            self.last, own = now, self.own
+            self._own_j = own.joules
+            self.timeline.mark(self._time.at(now.time_ns), self._own_j)
             self.booked_s = self.timeline.end_s
-            self.readings.mark(now.time_ns, self.own)
+            self.readings.mark(now.time_ns, own)
         finally:
             self._cutting = False
 
@@ -137,7 +139,7 @@ class Books:
     @property
     def energy_j(self) -> float:
         """What the run has used up to the last reading, on all ranks."""
-        return self.account.run.energy.joules if self.team is None else self.team.figures.energy_j
+        return self._own_j if self.team is None else self.team.figures.energy_j
 
     @property
     def own(self) -> Energy:

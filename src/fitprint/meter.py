@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from fitprint.clock import NS_PER_S, Clock, SystemClock
 from fitprint.energy import Energy
@@ -30,9 +30,8 @@ PATIENCE_S = 0.2
 LAST_TICK_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All counters at one instant; the difference of two is an Energy.
+class Snapshot(NamedTuple):
+    """All counters at one instant; the difference of two is an Energy. A tuple, which is made at every boundary.
 
     Attributes:
         time_ns: Monotonic nanoseconds at which the reading began.
@@ -171,7 +170,7 @@ class Meter:
         """Another thread hangs in a driver: time goes on, what was counted meanwhile comes with the next reading."""
         self._stuck = True
         latest = self._latest or Snapshot(0, (0,) * len(self._sensors), (0,) * len(self._sensors), self._sensors)
-        return replace(latest, time_ns=self._clock.monotonic_ns())
+        return latest._replace(time_ns=self._clock.monotonic_ns())
 
     def _read(self, *, fresh: bool) -> Snapshot:
         now_ns = self._clock.monotonic_ns()
@@ -221,11 +220,14 @@ class Meter:
 
     def between(self, before: Snapshot, after: Snapshot) -> Energy:
         """The energy from one snapshot to a later one."""
-        new = (0,) * (len(after.counts) - len(before.counts))
+        counts, observed_ns = before.counts, before.observed_ns
+        if len(counts) < len(after.counts):
+            new = (0,) * (len(after.counts) - len(counts))
+            counts, observed_ns = counts + new, observed_ns + new
         return Energy(
             after.sensors,
-            tuple([b - a for a, b in zip(before.counts + new, after.counts, strict=True)]),
-            tuple([b - a for a, b in zip(before.observed_ns + new, after.observed_ns, strict=True)]),
+            tuple(map(operator.sub, after.counts, counts)),
+            tuple(map(operator.sub, after.observed_ns, observed_ns)),
             after.time_ns - before.time_ns,
         )
 

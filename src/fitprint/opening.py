@@ -23,7 +23,7 @@ class Opening:
         self.awaits_state = awaits_state
         self._lock = parts.lock
         self._identity = parts.identity
-        self._team = parts.books.team
+        self._books, self._team = parts.books, parts.books.team
         self._chronicle = parts.chronicle
         self._pace = parts.outlook.pace
         self._work = parts.work
@@ -52,6 +52,7 @@ class Opening:
     def state(self) -> dict[str, Any]:
         """Plain types from which a later process can go on with this run."""
         with self._lock:
+            self._books.cut(fresh=False)  # what was used by now is in the checkpoint
             return self._identity.state(self._chronicle.footprint())
 
     def follow(self) -> None:

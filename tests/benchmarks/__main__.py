@@ -10,25 +10,28 @@ from pathlib import Path
 
 from rich.console import Console
 
-TABLES = ("costs", "peers", "accuracy", "phase", "coverage", "budgets", "pots", "ranks", "kills", "epochs")
+from benchmarks.document import block, machine, put
+
+TABLES = ("costs", "overhead", "peers", "accuracy", "phase", "coverage", "budgets", "pots", "ranks", "kills", "epochs")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("tables", nargs="*", default=[], metavar="TABLE", help=f"of {', '.join(TABLES)}; all by default")
-    parser.add_argument("--markdown", type=Path, help="a file to write the tables to as Markdown")
+    parser.add_argument("--markdown", type=Path, help="a document in which each table is put where its marker stands, or at the end")
     options = parser.parse_args()
     if unknown := set(options.tables) - set(TABLES):
         parser.error(f"no such table: {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
     logging.getLogger("fitprint").setLevel(logging.ERROR)
-    console, written, broken = Console(width=None if sys.stdout.isatty() else 160), [], False
+    console, broken = Console(width=None if sys.stdout.isatty() else 160), False
     for name in options.tables or TABLES:
+        where, sheets = machine(), []
         for sheet in import_module(f"benchmarks.{name}").sheets():
             sheet.show(console)
-            written.append(sheet.markdown())
-            broken |= sheet.broken
-    if options.markdown:
-        options.markdown.write_text("\n".join(written))
+            sheets.append(sheet)
+        if options.markdown:
+            put(options.markdown, name, block(name, where, sheets))
+        broken |= any(sheet.broken for sheet in sheets)
     return int(broken)
 
 

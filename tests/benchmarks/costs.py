@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import sqlite3
 import subprocess
 import sys
@@ -15,8 +14,12 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks.beside import sheet as beside
+from benchmarks.instructions import counted_rows
 from benchmarks.processes import first_start, import_cost_ms
+from benchmarks.rig import build
 from benchmarks.sheet import QUICK, Sheet
+from benchmarks.tried import keras_hook, lightning_hook, started, transformers_hook
 from fitprint import Tracker
 from fitprint.carbon.grid import find_region
 from fitprint.carbon.hourly import HourlySeries
@@ -24,31 +27,12 @@ from fitprint.carbon.intensity import yearly_intensity
 from fitprint.carbon.place import Place
 from fitprint.clock import SystemClock
 from fitprint.pace import Schedule
-from fitprint.sensors import rapl
 from fitprint.sensors.counter import UJ_IN_J, Integrated, Sensor
-from fitprint.sensors.finding import Found
 from fitprint.sensors.probe import Surroundings
-from fitprint.testing import FakePowercap, ScriptedCounter
 
 US, MS = 1e6, 1e3
 BELGIUM = Place("gcp:europe-west1", "", "")
 LISTENING_S = 2.0 if QUICK else 8.0
-
-
-def zones(folder: Path) -> list:
-    """Two zones of a powercap tree, read through real files."""
-    tree = FakePowercap(folder)
-    tree.add_zone("intel-rapl:0", "package-0", 1_000_000)
-    tree.add_zone("intel-rapl:1", "package-1", 1_000_000)
-    return [counter for finding in rapl.probe(folder) if isinstance(finding, Found) for counter in finding.counters]
-
-
-def started(folder: Path, gpus: int, **options) -> Tracker:
-    clock = SystemClock()
-    boards = [ScriptedCounter(clock, watts=100.0, sensor_id=f"gpu:{i}") for i in range(gpus)]
-    around = Surroundings(clock=clock, environ={})
-    options = {"region": "FR", "ledger": str(folder / "fitprint.db"), **options}
-    return Tracker(counters=[*boards, *zones(folder / f"sys-{gpus}-{len(options)}")], around=around, **options).start()
 
 
 def per_call_us(action, calls: int) -> float:
@@ -88,20 +72,6 @@ def epoch_us(folder: Path) -> float:
     cost = per_call_us(lambda: (tracker.begin_epoch(0, schedule), tracker.end_epoch(steps=10)), 200)
     tracker.close()
     return cost
-
-
-def lightning_hook() -> Callable[[], object]:
-    from fitprint_lightning import CarbonCallback
-
-    callback = CarbonCallback(ledger="off")
-    return lambda: callback.on_train_batch_end(None, None, None, None, 3)
-
-
-def keras_hook() -> Callable[[], object]:
-    from fitprint_keras import CarbonCallback
-
-    callback = CarbonCallback(ledger="off")
-    return lambda: callback.on_train_batch_begin(3)
 
 
 def hook_us(hook: Callable[[], object]) -> float:
@@ -209,43 +179,54 @@ def epochs_in(ledger: Path) -> int:
         return 0
 
 
+def rows(fresh: Callable[[], Path]) -> list[tuple[str, float, float | None, str]]:
+    """Each cost with its limit and unit."""
+    first = first_start(fresh())
+    return [
+        ("import fitprint", import_cost_ms("import fitprint"), 50, "ms"),
+        ("from fitprint import Tracker", import_cost_ms("from fitprint import Tracker"), 100, "ms"),
+        ("first start in a process, sensors probed", (first["start"] - first["init"]) * MS, 50, "ms"),
+        ("processes and network calls by then", first["heard"], 0, ""),
+        ("the driver's own initialisation", first["init"] * MS, None, "ms"),
+        ("the driver's own reading of one board", first["read"] * US, None, "µs"),
+        ("start of a run", start_cost_ms(fresh()), 50, "ms"),
+        ("threads of a run", threads_started(fresh()), 2, ""),
+        ("boundary, 1 GPU and 2 CPU zones", boundary_us(fresh(), 1), 20, "µs"),
+        ("boundary, 8 GPUs and 2 CPU zones", boundary_us(fresh(), 8), 100, "µs"),
+        ("boundary, 1 GPU and 2 CPU zones, intensity by the hour", over_time_us(fresh()), 20, "µs"),
+        ("tables of places and intensities, loaded", tables_loaded_ms(), 20, "ms"),
+        ("a place by its name", per_call_us(lambda: find_region("gcp:europe-west1"), 2000), 100, "µs"),
+        ("its intensity", per_call_us(lambda: yearly_intensity(BELGIUM), 2000), 100, "µs"),
+        ("epoch with budget and ledger", epoch_us(fresh()), 1000, "µs"),
+        ("epoch seen by other processes after", seen_after_ms(fresh()), 1000, "ms"),
+        ("batch hook with nothing to do, Lightning", hook_us(lightning_hook()), 1, "µs"),
+        ("batch hook with nothing to do, Keras", hook_us(keras_hook()), 1, "µs"),
+        ("batch hook with nothing to do, Hugging Face", hook_us(transformers_hook()), 1, "µs"),
+        ("memory of an epoch's record", bytes_per_epoch(fresh()), 1000, "bytes"),
+        ("keeper and clerk, counters", idle_share(started(fresh(), 1)), 0.1, "% of a core"),
+        ("keeper and clerk, a gauge", idle_share(gauged(fresh())), 1, "% of a core"),
+    ]
+
+
 def sheets() -> Iterator[Sheet]:
     with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        folders = (root / str(i) for i in range(100))
+        folders = (Path(name) / str(i) for i in range(100))
 
         def fresh() -> Path:
             folder = next(folders)
             folder.mkdir()
             return folder
 
-        first = first_start(fresh())
-        rows = [
-            ("import fitprint", import_cost_ms("import fitprint"), 50, "ms"),
-            ("from fitprint import Tracker", import_cost_ms("from fitprint import Tracker"), 100, "ms"),
-            ("first start in a process, sensors probed", (first["start"] - first["init"]) * MS, 50, "ms"),
-            ("processes and network calls by then", first["heard"], 0, ""),
-            ("the driver's own initialisation", first["init"] * MS, None, "ms"),
-            ("the driver's own reading of one board", first["read"] * US, None, "µs"),
-            ("start of a run", start_cost_ms(fresh()), 50, "ms"),
-            ("threads of a run", threads_started(fresh()), 2, ""),
-            ("boundary, 1 GPU and 2 CPU zones", boundary_us(fresh(), 1), 20, "µs"),
-            ("boundary, 8 GPUs and 2 CPU zones", boundary_us(fresh(), 8), 100, "µs"),
-            ("boundary, 1 GPU and 2 CPU zones, intensity by the hour", over_time_us(fresh()), 20, "µs"),
-            ("tables of places and intensities, loaded", tables_loaded_ms(), 20, "ms"),
-            ("a place by its name", per_call_us(lambda: find_region("gcp:europe-west1"), 2000), 100, "µs"),
-            ("its intensity", per_call_us(lambda: yearly_intensity(BELGIUM), 2000), 100, "µs"),
-            ("epoch with budget and ledger", epoch_us(fresh()), 1000, "µs"),
-            ("epoch seen by other processes after", seen_after_ms(fresh()), 1000, "ms"),
-            ("batch hook with nothing to do, Lightning", hook_us(lightning_hook()), 1, "µs"),
-            ("batch hook with nothing to do, Keras", hook_us(keras_hook()), 1, "µs"),
-            ("memory of an epoch's record", bytes_per_epoch(fresh()), 1000, "bytes"),
-            ("keeper and clerk, counters", idle_share(started(fresh(), 1)), 0.1, "% of a core"),
-            ("keeper and clerk, a gauge", idle_share(gauged(fresh())), 1, "% of a core"),
-        ]
-    title = f"What measuring costs; {os.cpu_count()} cores, Python {sys.version.split()[0]}"
-    note = "GPUs are scripted and CPU zones are files; a real driver's own time comes on top."
-    yield Sheet(title, ["cost", "measured", "limit", "kept"], [_cells(*row) for row in rows], note)
+        cells = [_cells(*row) for row in rows(fresh)] + list(counted_rows())
+        note = (
+            "GPUs are scripted and CPU zones are files; a real driver's own time comes on top. The least of several rounds. "
+            "Instructions are those of the processor in user space, counted by valgrind: the same on a busy machine. The reference "
+            "is a few lines of plain Python, counted in the same process; limits in times of it hold for any Python."
+        )
+        yield Sheet("What measuring costs", ["cost", "measured", "limit", "kept"], cells, note)
+        board = build(fresh())
+        if board is not None:
+            yield beside(board, lambda: hook_us(lightning_hook()))
 
 
 def _cells(what: str, value: float, limit: float | None, unit: str) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.tried import core_hook, keras_hook, lightning_hook, started, transformers_hook
 from fitprint.pace import Schedule
 
-CALLS = 200
+CALLS = 100
 WARM_UP = 50
 SCHEDULE = Schedule(batches=10)
 

@@ -52,8 +52,6 @@ def long_run(folder: Path, epochs: int) -> dict[str, object]:
         "closed_s": closed_s,
         "epochs": len(footprint.epochs),
         "apart_j": abs(footprint.energy_j - footprint.outside_epochs_j - inside_j),
-        "energy_j": footprint.energy_j,
-        "stopped": footprint.status,
     }
 
 
@@ -72,8 +70,8 @@ def sheets() -> Iterator[Sheet]:
         recorded, size = in_ledger(Path(name) / "fitprint.db")
     rows, kept = _rows(found, recorded, size)
     note = (
-        "One process, one scripted GPU and two CPU zones, a budget and the ledger; epochs do nothing else. CPU time is the training "
-        "thread's. Memory of an epoch: what the process grew by from the end of the first tenth to the end of the last."
+        "One process, one scripted GPU and two CPU zones, a budget and the ledger; epochs do nothing else. CPU time is the "
+        "training thread's. Memory of an epoch: what the process grew by from the end of the first tenth to the end of the last."
     )
     yield Sheet(f"A run of {EPOCHS:,} epochs", ["cost", "measured", "limit", "kept"], rows, note, broken=not kept)
 
@@ -99,4 +97,4 @@ def _rows(found: Mapping, recorded: int, size: int) -> tuple[list[list[str]], bo
 
 
 if __name__ == "__main__":
-    print(json.dumps(long_run(Path(sys.argv[2]), int(sys.argv[1]))))
+    sys.stdout.write(json.dumps(long_run(Path(sys.argv[2]), int(sys.argv[1]))) + "\n")

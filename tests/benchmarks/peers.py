@@ -9,7 +9,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -18,14 +17,13 @@ from pathlib import Path
 from benchmarks.rig import HERE, Load, build, loads
 from benchmarks.sheet import QUICK, Sheet
 from benchmarks.theory import SPREAD_S, limit
-from benchmarks.tools import IMPORTS, TOOLS
+from benchmarks.tools import TOOLS
 
 PEERS = HERE.parent.parent / ".venv" / "peers"
 TICKS_S = (0.02, 0.1)
 EPOCHS = {0.3: 10, 1.0: 6, 3.0: 2} if QUICK else {0.3: 40, 1.0: 24, 3.0: 14, 10.0: 8}
 # What would change what a tool does or how fast it starts; PYTHONPATH is where these benchmarks lie.
 SETTINGS = ("FITPRINT_", "CODECARBON_", "CUDA_", "SLURM_", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
-IMPORT_RUNS, START_RUNS, WINDOWS = (3, 2, 10) if QUICK else (7, 5, 30)
 
 
 def python(tool: str) -> str:
@@ -81,46 +79,8 @@ class Process:
         return answer
 
 
-def import_ms(tool: str, env: Mapping[str, str]) -> float:
-    """Wall time that the import adds to bare Python: the least of some runs of each."""
-    least = {"pass": math.inf, IMPORTS[tool]: math.inf}
-    for code in [*least] * IMPORT_RUNS:
-        began = time.perf_counter()
-        subprocess.run([python(tool), "-I", "-c", code], env=env, check=True, capture_output=True)
-        least[code] = min(least[code], time.perf_counter() - began)
-    return (least[IMPORTS[tool]] - least["pass"]) * 1e3
-
-
 def installed() -> list[str]:
     return [tool for tool in TOOLS if Path(python(tool)).exists()]
-
-
-def costs(folder: Path) -> Sheet:
-    """One tool after another, alone on the machine."""
-    env = environment(folder, next(loads(0.1)), 0.1)
-    rows = []
-    for tool in installed():
-        order = {"folder": str(folder), "windows": WINDOWS}
-        runs = [Process.start(tool, env, order).last_answer() for _ in range(START_RUNS)]
-        name = f"{tool} {version(tool)}" if "(" not in tool else tool
-        rows.append([name, f"{import_ms(tool, env):.0f} ms", *_cost_cells(runs)])
-    columns = ["tool", "import", "start", "window: median", "worst", "threads", "processes", "network"]
-    note = (
-        "Least of several runs. start: from construction to the first open window, imports done before. window: begin and end "
-        f"of an epoch, median and worst of {WINDOWS}. threads: alive in a window. processes, network: started and asked for from "
-        "construction on; the network is refused at once, so no time here is spent waiting for it. fitprint: region given, ledger "
-        "on. zeus: execution not synchronised. codecarbon: OfflineEmissionsTracker with the country, tasks; online: "
-        "EmissionsTracker. carbontracker: GPU only."
-    )
-    return Sheet("What a tool costs, one GPU", columns, rows, note)
-
-
-def _cost_cells(runs: Sequence[Mapping[str, object]]) -> list[str]:
-    if "error" in runs[0]:
-        return [str(runs[0]["error"]), *[""] * 5]
-    least = {key: min(run[key] for run in runs) for key in runs[0]}
-    times = [f"{least['start_ms']:,.1f} ms", f"{least['window_us']:,.0f} µs", f"{least['worst_us']:,.0f} µs"]
-    return [*times, *(str(least[key]) for key in ("threads", "processes", "hosts"))]
 
 
 def accuracy(folder: Path) -> Sheet:
@@ -169,5 +129,4 @@ def sheets() -> Iterator[Sheet]:
         if folder is None:
             yield Sheet("Beside other tools", ["nothing was measured"], [["the board needs a C compiler"]])
             return
-        yield costs(folder)
         yield accuracy(folder)

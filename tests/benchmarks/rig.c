@@ -1,7 +1,7 @@
 /* The NVIDIA board that all tools are measured on: a square wave of power, known exactly at any instant.
  *
  * RIG_WATTS="650,200" high and low, RIG_PERIOD_S of the wave, RIG_DUTY the share of it that is high;
- * RIG_TICK_S is how often the visible counter is brought up to date. The wave and the ticks are functions
+ * RIG_TICK_S is how often the visible counter is brought up to date; RIG_BOARDS how many such boards there are. The wave and the ticks are functions
  * of CLOCK_MONOTONIC alone, so that every process sees the same board. rig_joules() is the truth.
  *
  * It answers as an H100 would: power is the mean over the last second, brought up to date every 100 ms
@@ -14,7 +14,8 @@
 #include <time.h>
 
 enum { SUCCESS = 0, NOT_SUPPORTED = 3, HOPPER = 9 };
-static int board;
+enum { MOST = 16 };
+static int boards[MOST];
 
 static double setting(const char *name, double otherwise) {
     const char *text = getenv(name);
@@ -45,10 +46,11 @@ int nvmlInitWithFlags(unsigned flags) { (void)flags; return SUCCESS; }
 int nvmlInit_v2(void) { return SUCCESS; }
 int nvmlShutdown(void) { return SUCCESS; }
 const char *nvmlErrorString(int code) { return code == NOT_SUPPORTED ? "Not Supported" : "Unknown Error"; }
-int nvmlDeviceGetCount_v2(unsigned *count) { *count = 1; return SUCCESS; }
+static unsigned count_of_boards(void) { return (unsigned)setting("RIG_BOARDS", 1.0); }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = count_of_boards(); return SUCCESS; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
-    if (index) return 2;
-    *handle = &board;
+    if (index >= count_of_boards() || index >= MOST) return 2;
+    *handle = &boards[index];
     return SUCCESS;
 }
 int nvmlDeviceGetName(void *handle, char *name, unsigned length) {
@@ -57,8 +59,7 @@ int nvmlDeviceGetName(void *handle, char *name, unsigned length) {
     return SUCCESS;
 }
 int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
-    (void)handle;
-    snprintf(uuid, length, "GPU-00000000-0000-0000-0000-000000000001");
+    snprintf(uuid, length, "GPU-00000000-0000-0000-0000-%012d", (int)((int *)handle - boards) + 1);
     return SUCCESS;
 }
 int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *mj) {

@@ -5,6 +5,8 @@ Imports nothing but the tool, when it is made: each lives in an environment of i
 
 from __future__ import annotations
 
+import os
+
 J_PER_KWH = 3.6e6
 
 
@@ -39,7 +41,7 @@ class Zeus:
     def __init__(self, epochs: int) -> None:
         from zeus.monitor import ZeusMonitor
 
-        self.monitor = ZeusMonitor(gpu_indices=[0])
+        self.monitor = ZeusMonitor(gpu_indices=list(range(int(os.environ.get("RIG_BOARDS", "1")))))
         self.results: list[float] = []
 
     def begin(self, index: int) -> None:

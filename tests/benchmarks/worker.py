@@ -7,17 +7,21 @@ counted, so that no time here is spent waiting for it.
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
+import resource
 import statistics
 import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 
 from tools import IMPORTS, TOOLS
 
 SHORTEST_S = 0.12  # longer than a tick: no tool is asked for a window in which nothing happened
+MEMORY_WINDOWS = 50
 
 
 class Watch:
@@ -43,13 +47,13 @@ class Watch:
         raise OSError("no network in a benchmark")
 
 
-def cost(tool: type, windows: int) -> dict[str, object]:
+def cost(tool: type, order: dict) -> dict[str, object]:
     """What one run of the tool costs, from its construction (imports done before) to its end."""
-    watch, before = Watch(), {thread.ident for thread in threading.enumerate()}
+    watch, before, windows = Watch(), {thread.ident for thread in threading.enumerate()}, order["windows"]
     exec(IMPORTS[sys.argv[1]])
     watch.processes.clear()
     began = time.perf_counter()
-    it = tool(windows)
+    it = tool(windows + MEMORY_WINDOWS + 1)
     it.begin(0)
     start_s = time.perf_counter() - began
     threads = [thread.name for thread in threading.enumerate() if thread.ident not in before]
@@ -57,6 +61,7 @@ def cost(tool: type, windows: int) -> dict[str, object]:
     it.end(0)
     processes = len(watch.processes)
     times = [window(it, index) for index in range(1, windows)]
+    found = waited(it, windows, order["waits_s"]) if "waits_s" in order else {}
     it.close()
     return {
         "start_ms": start_s * 1e3,
@@ -65,7 +70,28 @@ def cost(tool: type, windows: int) -> dict[str, object]:
         "threads": len(threads),
         "processes": processes,
         "hosts": len(watch.hosts),
+        **found,
     }
+
+
+def waited(it, first: int, waits_s: float) -> dict[str, float]:
+    """CPU time while a window is open in which the program waits, in % of a core; bytes that a window leaves behind."""
+    it.begin(first)
+    began, cpu = time.perf_counter(), cpu_s()
+    time.sleep(waits_s)
+    share = (cpu_s() - cpu) / (time.perf_counter() - began)
+    it.end(first)
+    tracemalloc.start()
+    for index in range(first + 1, first + 1 + MEMORY_WINDOWS):
+        window(it, index)
+    gc.collect()
+    return {"waiting_percent": 100 * share, "window_bytes": tracemalloc.get_traced_memory()[0] / MEMORY_WINDOWS}
+
+
+def cpu_s() -> float:
+    """CPU time of this process and of those that it has started."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def window(it, index: int) -> float:
@@ -112,7 +138,7 @@ def main() -> None:
     os.chdir(tempfile.mkdtemp(dir=order["folder"]))
     try:
         tool = TOOLS[sys.argv[1]]
-        say(cost(tool, order["windows"]) if "windows" in order else epochs(tool, order["lengths_s"], say))
+        say(cost(tool, order) if "windows" in order else epochs(tool, order["lengths_s"], say))
     except Exception as error:  # the table says what became of the tool
         say({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
 

@@ -27,12 +27,12 @@ NODE = "node"
 PLAUSIBLE_FACTOR = 1.5
 PLAUSIBLE_SLACK_S = 1.0
 # Power is the mean over at least this long: counters step every 20 to 100 ms.
-POWER_OVER_S = 1.0
+POWER_OVER_NS = NS_PER_S
 # Hardware that is on draws power, and its counter moves at every tick. One that stands still for longer
 # does not measure (a hypervisor's stub, a hung firmware), and its joules are unknown, not 0.
-FROZEN_S = 10.0
+FROZEN_NS = 10 * NS_PER_S
 # A driver that takes longer for a reading, twice in a row, holds the training up: from then on the keeper alone reads it.
-SLOW_S = 0.1
+SLOW_NS = NS_PER_S // 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +218,9 @@ class Unwrapped:
         except Exception:  # any driver error costs coverage, never the training
             return
         now_ns = clock.monotonic_ns()
-        took_long = now_ns - began_ns > SLOW_S * NS_PER_S
-        self.slow = self.slow or (took_long and self._took_long)  # once may be a hiccup
+        took_long = now_ns - began_ns > SLOW_NS
+        if took_long and self._took_long:  # once may be a hiccup
+            self.slow = True
         self._took_long = took_long
         self.advance(raw, now_ns)
 
@@ -270,7 +271,7 @@ class Unwrapped:
 
     def _stand_still(self, now_ns: int) -> None:
         """Nothing moved: between two ticks that is how it is, for longer the counter is frozen."""
-        if (now_ns - self._moved_ns) / NS_PER_S < FROZEN_S:
+        if now_ns - self._moved_ns < FROZEN_NS:
             self._observe(now_ns)
             return
         if not self._frozen:
@@ -300,11 +301,13 @@ class Unwrapped:
         is added, so that the power is never told too high.
         """
         total, since_ns = self._power_since
-        elapsed_s = (now_ns - since_ns) / NS_PER_S
-        counted_j = (self.total - total) * self.sensor.unit_j
-        if elapsed_s >= POWER_OVER_S:
+        elapsed_ns = now_ns - since_ns
+        if self._power_known and elapsed_ns < POWER_OVER_NS:
+            return
+        elapsed_s, counted_j = elapsed_ns / NS_PER_S, (self.total - total) * self.sensor.unit_j
+        if elapsed_ns >= POWER_OVER_NS:
             self.power_w = counted_j / elapsed_s
             self._power_since = (self.total, now_ns)
             self._power_known = True
-        elif elapsed_s > 0 and not self._power_known:
+        elif elapsed_s > 0:
             self.power_w = counted_j / (elapsed_s + self.sensor.tick_s)
