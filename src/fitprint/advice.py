@@ -31,7 +31,7 @@ LEAST_CLEANER = 0.1
 NEARBY_KM = 1500.0
 # Nobody waits longer for a cleaner hour, and no forecast reaches further.
 LONGEST_WAIT_H = 7 * 24.0
-# A smaller model is as good where it reaches so much of the metric, and smaller with at most this share of the grams.
+# A smaller model is as good where it reaches so much of the metric, and smaller with at most this share of the energy.
 AS_GOOD, MUCH_SMALLER = 0.99, 0.8
 NOTHING = "nothing in this run's record shows how it could have been smaller by 1 % of its CO2e or more"
 OVERLAP = "savings overlap: they do not add up"
@@ -228,8 +228,9 @@ def _smaller_model(run: Footprint, runs: Sequence[Footprint]) -> Iterable[Advice
         return
     sign = comparison.mode == "max"
     for other in comparison.configurations:
-        if other.on_front and other.co2e_g <= MUCH_SMALLER * (run.co2e_g or 0.0) and _reached(other, mine, sign) >= AS_GOOD:
-            saved_g = (run.co2e_g or 0.0) - other.co2e_g
+        share = other.energy_j / (run.energy_j or math.inf)  # of the energy: other electricity makes no model smaller
+        if other.on_front and share <= MUCH_SMALLER and _reached(other, mine, sign) >= AS_GOOD:
+            saved_g = (1 - share) * (run.co2e_g or 0.0)
             scores = f"{metric} {significant(other.score, 4)} instead of {significant(mine.score, 4)}"
             reached = f"{other.label}, on the project's Pareto front, reaches {scores}"
             text = f"{reached} and would have saved {_amount(run, saved_g)} ({_count(other)})"

@@ -32,7 +32,7 @@ AFFORDED = 0.7
 PICTURES = {
     "carbon_tab_light.png": {"height": 790},
     "carbon_tab_dark.png": {"height": 960, "scheme": "dark", "at": "So far, and the budget"},
-    "carbon_tab_advice.png": {"height": 640, "at": "What would have made it smaller"},
+    "carbon_tab_advice.png": {"height": 700, "at": "What would have made it smaller"},
     "carbon_tab_narrow.png": {"height": 800, "width": 390},
 }
 

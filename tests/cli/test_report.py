@@ -240,6 +240,35 @@ def test_options_that_do_not_go_together_are_refused(arguments, word, capsys):
     assert word in capsys.readouterr().err
 
 
+def test_of_many_runs_the_largest_saving_of_each_kind_is_told(tmp_path, capsys):
+    for name, watts in (("large", 700.0), ("small", 100.0), ("middle", 300.0)):
+        clock = FakeClock()
+        gpu = ScriptedCounter(clock, watts=watts)
+        around = Surroundings(tmp_path / "sys", tmp_path / "proc", clock=clock, environ={})
+        with Tracker(counters=[gpu], around=around, region="PL", pue=1.0, project="p", name=name) as tracker:
+            for _ in tracker.epochs(range(2)):
+                clock.advance(30.0)
+                with tracker.phase("validate"):
+                    clock.advance(30.0)
+    assert main(["report", "--project", "p", "--format", "md"]) == 0
+    said = capsys.readouterr().out.partition("#### What would have made it smaller")[2].partition("####")[0]
+    lines = [line.removeprefix("- ") for line in said.splitlines() if line.startswith("- ")]
+    assert [line.partition(":")[0] for line in lines] == ["large", "large", "savings overlap"]
+    assert "the same work in " in lines[0]
+    assert "validation cost" in lines[1]
+
+
+def test_columns_of_words_are_on_the_left_and_figures_on_the_right(tmp_path, capsys):
+    for name in ("a", "b"):
+        measured(tmp_path, name=name, project="p")
+    assert main(["report", "--project", "p", "--format", "md"]) == 0
+    assert "|---|---|---|---|---:|---:|---:|---:|---:|" in capsys.readouterr().out
+    assert main(["report", "--project", "p", "--format", "html"]) == 0
+    page = capsys.readouterr().out
+    assert '<th scope="col">name</th>' in page
+    assert '<th scope="col" class="number">energy</th>' in page
+
+
 def test_advice_is_in_the_reports_and_has_a_command_of_its_own(tmp_path, capsys, series):
     footprint = measured(tmp_path)
     assert main(["advise"]) == 0

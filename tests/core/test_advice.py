@@ -258,6 +258,15 @@ def test_a_smaller_model_that_is_as_good_is_told():
     assert advise(small, runs=[large, small, tiny]) == ()
 
 
+def test_the_same_model_on_cleaner_electricity_is_no_smaller_one_and_a_smaller_one_is_told_at_the_runs_own():
+    dirty = model("dirty", 0.95, 100.0)
+    clean, small = model("clean", 0.95, 95.0, co2e_g=10.0), model("small", 0.95, 40.0, co2e_g=8.0)
+    assert advise(dirty, runs=[dirty, clean]) == ()
+    (advice,) = advise(dirty, runs=[dirty, clean, small])
+    assert advice.text.startswith("small, ")
+    assert advice.saved_g == pytest.approx(0.6 * dirty.co2e_g)
+
+
 def test_for_a_loss_the_smaller_one_is_better():
     def of(name, loss, joules):
         return run([epoch(0, {"train": joules}, metrics={"val_loss": loss})], run_id=name, name=name)

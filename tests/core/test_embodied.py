@@ -79,7 +79,7 @@ def test_an_accelerator_of_which_nothing_is_published_has_the_widest_interval():
 @pytest.mark.parametrize("kind", ["server", "desktop", "laptop", "unknown"])
 def test_every_kind_of_machine_has_a_sourced_figure_around_its_accelerators(kind):
     row = host_kg(kind)
-    assert row.unit == "kg"
+    assert row.unit == "kg CO2e"
     assert row.source
     assert row.year
 

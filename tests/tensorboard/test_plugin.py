@@ -17,6 +17,9 @@ from tensorboard.plugins.base_plugin import TBContext
 
 import fitprint_tensorboard
 from board import Board
+from fitprint import Tracker
+from fitprint.sensors.probe import Surroundings
+from fitprint.testing import FakeClock, ScriptedCounter
 from fitprint_tensorboard import CarbonWriter
 from fitprint_tensorboard.loader import CarbonLoader
 
@@ -180,6 +183,21 @@ def test_a_record_that_is_none_of_ours_leaves_the_scalars_alone(record):
     board = Board("logs")
     assert (board.run("run")["co2e"], board.run("run")["status"]) == ("4 g", "")
     assert board.ask("elsewhere", run="run") is None
+
+
+def test_a_place_whose_figures_are_of_another_kind_is_not_ranked_and_that_is_said():
+    for place in ("US-CA", "gcp:europe-west1", "FR"):
+        with Tracker(region=place, counters=[ScriptedCounter(clock := FakeClock())], around=Surroundings(clock=clock)) as tracker:
+            clock.advance(3600.0)
+        writer = CarbonWriter(f"logs/{place.replace(':', '-')}")
+        writer.scalars({"carbon/total_co2e_g": 1.0}, 0)
+        writer.run(tracker.run_text(at_once=True), 0)
+        writer.close()
+    board = Board("logs")
+    assert board.ask("elsewhere", run="US-CA")["apart"] == "California (here) is not ranked with them: its figures are direct."
+    assert " (here) is not ranked with them" in board.ask("elsewhere", run="gcp-europe-west1")["apart"]
+    assert board.ask("elsewhere", run="FR")["apart"] == ""
+    assert [place["here"] for place in board.ask("elsewhere", run="FR")["places"]].count(True) == 1
 
 
 def test_while_a_run_lasts_its_scalars_are_newer_than_its_record():

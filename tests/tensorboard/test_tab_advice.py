@@ -19,18 +19,19 @@ POLAND = {"name": "region", "value": "PL", "low": None, "high": None, "unit": ""
 
 
 def a_run(run_id="a", *, accuracies=(0.5, 0.8, 0.9, 0.9, 0.9, 0.9), grams=10.0, **more):
-    """Epochs of 3,600 J, four tenths of them in validation."""
-    phases = {"train": 2160.0, "validate": 1440.0}
+    """Epochs of 360 J a gram, four tenths of them in validation."""
+    joules = 360.0 * grams
+    phases = {"train": 0.6 * joules, "validate": 0.4 * joules}
     epochs = tuple(
         EpochFootprint(
-            index=i, started_at="", duration_s=0.0, energy_j=3600.0, co2e_g=grams, phases=phases, metrics={"val_acc": value}
+            index=i, started_at="", duration_s=0.0, energy_j=joules, co2e_g=grams, phases=phases, metrics={"val_acc": value}
         )
         for i, value in enumerate(accuracies)
     )
     total = len(epochs) * grams
     known = {"co2e_low_g": 0.8 * total, "co2e_high_g": 1.2 * total, "facility_energy_kwh": 0.006, "duration_s": 60.0}
     return Footprint(
-        run_id=run_id, status="completed", energy_j=3600.0 * len(epochs), co2e_g=total, epochs=epochs, **{**known, **more}
+        run_id=run_id, status="completed", energy_j=joules * len(epochs), co2e_g=total, epochs=epochs, **{**known, **more}
     )
 
 

@@ -14,7 +14,7 @@ export function budgetChart(runs, quantity) {
   const budgets = budgetsOf(runs, unit);
   const near = budgets.filter(({ value }) => value <= FAR * highest);
   const far = budgets.filter(({ value }) => value > FAR * highest);
-  const note = [...runs.map((run) => (run.row.stopped ? `${run.name}: ${run.row.stopped}` : standing(run, unit, key))), ...far.map(({ text }) => `Far above this chart: ${text}.`)].filter(Boolean).join(" ");
+  const note = [...runs.map((run) => (run.row.stopped ? `${run.name}: ${run.row.stopped}` : standing(run, unit, key))), ...far.map(({ text }) => `Far above this chart: ${text}.`)].filter(Boolean).join("\n");
   return lineChart({ title: unit === "g" ? "CO2e so far" : "Energy so far", lines, x: axisOf(runs), y: { name: unit === "g" ? "CO2e" : "energy", unit, zero: true }, levels: near, note });
 }
 

@@ -13,7 +13,7 @@ export async function elsewhereTable(run) {
   const rows = answer.places.map((place) => rowOf(place, most));
   const said = `${answer.energy} at the building's meter made ${answer.co2e}. Elsewhere, of ${answer.of} places in ${answer.basis} figures:`;
   const table = el("table", { class: "places" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows));
-  const sources = el("p", { class: "note" }, `The intervals are those of the places' intensities alone. Sources: ${answer.sources.join("; ")}.`);
+  const sources = el("p", { class: "note" }, answer.apart && `${answer.apart} `, `The intervals are those of the places' intensities alone. Sources: ${answer.sources.join("; ")}.`);
   return el("div", {}, el("p", { class: "note" }, said), el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of places" }, table), sources);
 }
 

@@ -198,7 +198,7 @@ def _scaled(one: Figure, by: float) -> Figure:
 
 def _kg(name: str, row: Mapping[str, str]) -> Assumption:
     value, low, high = (float(row[key]) for key in ("kg", "low", "high"))
-    return Assumption(name, value, low, high, "kg", row["source"], int(row["year"]), f"{row['name']}: {row['basis']}")
+    return Assumption(name, value, low, high, "kg CO2e", row["source"], int(row["year"]), f"{row['name']}: {row['basis']}")
 
 
 @cache

@@ -36,8 +36,6 @@ from fitprint.union import union
 
 DOCUMENTS: dict[str, Callable[[Document], str]] = {"md": markdown, "latex": latex, "html": html_report}
 FORMATS = ("text", *DOCUMENTS, "json", "csv", "card")
-# Of many runs, the largest savings only.
-MOST_ADVICE = 5
 
 
 def add(commands: Any) -> None:
@@ -186,14 +184,15 @@ def _rd(total: ProjectTotal) -> Table:
 
 
 def _advice(options: argparse.Namespace, runs: Sequence[Footprint]) -> list[str]:
-    """Of a single run all that there is to say, else the largest savings of all runs."""
+    """Of a single run all that there is to say, else the largest saving of each kind."""
     if len(runs) == 1:
         others = of_project(Ledger(options.ledger), runs[0])
         found = [advice.text for advice in advise(runs[0], runs=others)]
         return [*found, *([OVERLAP] if len(found) > 1 else [])] or [NOTHING]
-    pairs = [(advice, run) for run in runs for advice in advise(run)]
-    largest = sorted(pairs, key=lambda pair: -pair[0].saved_g)[:MOST_ADVICE]
-    return [f"{run.name or run.run_id}: {advice.text}" for advice, run in largest]
+    pairs = sorted(((advice, run) for run in runs for advice in advise(run)), key=lambda pair: pair[0].saved_g)
+    largest = {advice.kind: (advice, run) for advice, run in pairs}.values()
+    said = [f"{run.name or run.run_id}: {advice.text}" for advice, run in sorted(largest, key=lambda pair: -pair[0].saved_g)]
+    return [*said, *([OVERLAP] if len(said) > 1 else [])]
 
 
 def _write(file: Path, text: str) -> None:

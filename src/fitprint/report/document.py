@@ -33,12 +33,14 @@ class Table:
         head: Titles of the columns.
         rows: Cells, as many in each row as columns.
         numbers: Whether the cells are figures.
+        words: Columns from the left that are none.
     """
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numbers: bool = False
+    words: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ def _factor(runs: Sequence[Footprint], name: str, unit: str) -> str:
 
 def _table_of_runs(runs: Sequence[Footprint]) -> Table:
     head = ("run", "name", "status", "started (UTC)", "time", "energy", "CO2e", "95 % interval", "measured")
-    return Table("Runs", head, tuple(_run_cells(run) for run in runs), numbers=True)
+    return Table("Runs", head, tuple(_run_cells(run) for run in runs), numbers=True, words=4)
 
 
 def _run_cells(run: Footprint) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ccc; vertical-align: top; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .scroll { overflow-x: auto; }
+.scroll table:not(.statement) { font-size: .875em; }
 th { font-weight: 600; }
 .statement th { white-space: nowrap; }
 figure { margin: 1.5rem 0; break-inside: avoid; }
@@ -180,15 +181,21 @@ def _ends(row: Mapping[str, Any]) -> str:
     return f"{significant(row['low'])}{unit} to {significant(row['high'])}{unit}"
 
 
-def table_of(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
+def table_of(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False, words: int = 0) -> str:
     """A table of texts, all of them escaped.
 
     Args:
         head: Its headings; none where all are empty.
         rows: Its cells.
         numbers: Align them to the right.
+        words: Columns from the left that are none.
     """
-    kind = ' class="number"' if numbers else ""
-    top = f"<tr>{''.join(f'<th{kind}>{html.escape(cell)}</th>' for cell in head)}</tr>" if any(head) else ""
-    body = "".join(f"<tr>{''.join(f'<td{kind}>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    first = words if numbers else len(head)
+    top = _row("th", head, first) if any(head) else ""
+    body = "".join(_row("td", row, first) for row in rows)
     return f'<div class="scroll"><table>{top}{body}</table></div>'
+
+
+def _row(tag: str, cells: Sequence[str], words: int) -> str:
+    kinds = ["" if i < words else ' class="number"' for i in range(len(cells))]
+    return f"<tr>{''.join(f'<{tag}{kind}>{html.escape(cell)}</{tag}>' for cell, kind in zip(cells, kinds, strict=True))}</tr>"

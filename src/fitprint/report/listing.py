@@ -27,7 +27,7 @@ class Runs(list[Row]):
         note = f"<p>{left_out:,} older runs are not shown.</p>" if left_out > 0 else ""
         if not self:
             return "<p>No runs.</p>"
-        return table_of(HEAD, [cells(_row(run)) for run in self[-SHOWN:]], numbers=True) + note
+        return table_of(HEAD, [cells(_row(run)) for run in self[-SHOWN:]], numbers=True, words=5) + note
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:

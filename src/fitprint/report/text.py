@@ -170,9 +170,9 @@ def _beside(footprint: Footprint) -> str:
         (footprint.node_energy_j, "drawn by the whole machine"),
     ]
     parts = [f"{format_energy(joules)} {what}" for joules, what in rows if joules is not None]
-    grams = [(footprint.embodied_g, "embodied"), (footprint.market_based_g, "market-based")]
+    grams = [(footprint.embodied_g, "CO2e embodied"), (footprint.market_based_g, "CO2e market-based")]
     parts += [f"{format_co2e(g)} {what}" for g, what in grams if g is not None]
-    parts += [f"{significant(footprint.water_l)} l of water"] if footprint.water_l is not None else []
+    parts += [f"{significant(footprint.water_l)} L of water"] if footprint.water_l is not None else []
     parts += [f"{footprint.cost:,.2f} {footprint.currency or '(no currency given)'}"] if footprint.cost is not None else []
     return ", ".join(parts)
 

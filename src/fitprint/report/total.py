@@ -30,7 +30,7 @@ def total_details(total: ProjectTotal) -> Iterable[tuple[str, str]]:
     yield "energy", f"{format_energy(total.energy_j)}, {format_share(total.measured_fraction)} of it measured"
     yield "time", f"{format_duration(total.duration_s)}{gpus}"
     if total.embodied_g is not None:
-        yield "beside it", f"{format_co2e(total.embodied_g)} embodied"
+        yield "beside it", f"{format_co2e(total.embodied_g)} CO2e embodied"
     if total.final_share is not None:
         yield "final run", f"{total.final_run_id}: {format_co2e(total.final_co2e_g)}, {_percent(total.final_share)} of all"
 
