@@ -1,4 +1,4 @@
-"""A plain loop and a Hugging Face fit that log into one ClearML task, offline; writes down its folder and what the runs were."""
+"""The program of the page, then a plain loop and a Hugging Face fit in one ClearML task, offline; writes down what came of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import clearml_alone  # noqa: F401
 import known_loop
 import small_fits
 from clearml import Task
+from page import PROGRAMS
 
 from fitprint.contract import measuring
 from fitprint.testing import FakeClock, ScriptedCounter
@@ -18,7 +19,8 @@ QUIET = {"auto_connect_frameworks": False, "auto_connect_arg_parser": False, "au
 
 
 def main():
-    Task.set_offline(True)
+    """The page's program goes offline; that holds for the process."""
+    exec(compile(PROGRAMS["clearml"], "clearml on the page", "exec"), {"__name__": "__main__"})
     task = Task.init("digits", "known", reuse_last_task_id=False, auto_resource_monitoring=False, **QUIET)
     clock, folder = FakeClock(), Path.cwd()
     plain = known_loop.train(clock, "clearml", run_id="r1", project="digits")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import socket
 
 import known_loop
@@ -43,5 +44,6 @@ def store(database, tmp_path, monkeypatch):
         mlflow.create_experiment(tmp_path.name, artifact_location=str(tmp_path / "artifacts"))
     mlflow.set_experiment(tmp_path.name)
     yield mlflow.MlflowClient()
+    gc.collect()  # a reporter of Hugging Face that goes ends the run that is active then
     mlflow.end_run()
     mlflow.set_tracking_uri(before)

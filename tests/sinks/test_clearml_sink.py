@@ -22,12 +22,14 @@ class Session:
     def __init__(self, folder: Path, said: str) -> None:
         self.facts = json.loads((folder / "facts.json").read_text())
         self.said = said
-        session = Path(self.facts["session"])
-        self.task = json.loads((session / "task.json").read_text())
-        self._events = [event for line in (session / "metrics.jsonl").read_text().splitlines() for event in json.loads(line)]
+        self.folder = Path(self.facts["session"])
+        self.others = [path for path in self.folder.parent.iterdir() if path.is_dir() and path != self.folder]
+        self.task = json.loads((self.folder / "task.json").read_text())
 
-    def points(self, plot: str, series: str) -> list[tuple[int, float]]:
-        found = [event for event in self._events if (event["metric"], event["variant"]) == (plot, series)]
+    def points(self, plot: str, series: str, folder: Path | None = None) -> list[tuple[int, float]]:
+        lines = ((folder or self.folder) / "metrics.jsonl").read_text().splitlines()
+        events = [event for line in lines for event in json.loads(line)]
+        found = [event for event in events if (event["metric"], event["variant"]) == (plot, series)]
         return [(event["iter"], event["value"]) for event in found]
 
 
@@ -48,6 +50,11 @@ def test_a_plain_loop_logs_into_the_current_task_under_the_numbers_of_its_epochs
     assert session.points("carbon/part", "dram_wh") == [(0, pytest.approx(0.1)), (1, pytest.approx(0.1))]
     assert session.points("carbon", "total_co2e_g")[-1] == (1, pytest.approx(session.facts["plain"]["co2e_g"]))
     assert session.facts["still_open"]
+
+
+def test_the_program_of_the_page_leaves_a_task_with_three_epochs(session):
+    (of_page,) = session.others
+    assert [step for step, _ in session.points("carbon", "epoch_co2e_g", of_page)] == [0, 1, 2]
 
 
 def test_the_tasks_properties_lead_to_the_run_in_the_ledger(session):
