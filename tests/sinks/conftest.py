@@ -44,6 +44,12 @@ def store(database, tmp_path, monkeypatch):
         mlflow.create_experiment(tmp_path.name, artifact_location=str(tmp_path / "artifacts"))
     mlflow.set_experiment(tmp_path.name)
     yield mlflow.MlflowClient()
-    gc.collect()  # a reporter of Hugging Face that goes ends the run that is active then
     mlflow.end_run()
     mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture
+def reporting(store):
+    """Reporters of Hugging Face are gone after the test: one that goes ends whatever run of MLflow is active then."""
+    yield
+    gc.collect()

@@ -74,7 +74,7 @@ def test_lightnings_own_logger_gets_the_same_metrics(store, database, on_one_gpu
     assert kept["carbon/total_energy_wh"] == pytest.approx(1.0)
 
 
-def test_hugging_faces_own_reporter_gets_the_same_metrics(store, on_one_gpu, clock, tmp_path, monkeypatch):
+def test_hugging_faces_own_reporter_gets_the_same_metrics(store, reporting, on_one_gpu, clock, tmp_path, monkeypatch):
     pytest.importorskip("transformers")
     from fitprint_transformers import CarbonCallback
 
