@@ -11,6 +11,7 @@ import small_fits
 from clearml import Task
 from page import PROGRAMS
 
+from fitprint import Config
 from fitprint.contract import measuring
 from fitprint.testing import FakeClock, ScriptedCounter
 from fitprint_transformers import CarbonCallback
@@ -25,7 +26,8 @@ def main():
     clock, folder = FakeClock(), Path.cwd()
     plain = known_loop.train(clock, "clearml", run_id="r1", project="digits")
     still_open = Task.current_task() is task and task.get_status() != "completed"
-    carbon = measuring(CarbonCallback(intensity=100.0, ledger="off"), [ScriptedCounter(clock, watts=100.0)], clock)
+    config = Config(sinks=["clearml"], intensity=100.0, ledger="off", project="digits")
+    carbon = measuring(CarbonCallback(config=config), [ScriptedCounter(clock, watts=100.0)], clock)
     small_fits.hugging_face(carbon, clock, folder / "out", report_to=["clearml"])
     session = task.get_offline_mode_folder()
     task.close()
