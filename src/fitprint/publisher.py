@@ -62,8 +62,8 @@ class Publisher:
         try:
             if run is not None and final is not None:
                 self._tell(run, final)
-        except Exception:  # what has failed in the run may fail again
-            logger().debug("the sinks were not told the run's end", exc_info=True)
+        except Exception as error:  # what has failed in the run may fail again
+            logger().warning("the sinks were not told the run's end (%r); the run's Footprint has it", error)
         finally:
             self._close()
 

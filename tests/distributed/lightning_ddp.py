@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import time
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from ranks_of import counted_j, observed, own_board, record, report
+from ranks_of import Keeping, counted_j, observed, own_board, record, report
 from torch.utils.data import DataLoader, TensorDataset
 
-from fitprint import Budget
+from fitprint import Budget, Config
 from fitprint_lightning import CarbonCallback
 
 RANKS = int(os.environ.get("WORLD_SIZE", "2"))
@@ -64,7 +65,20 @@ def by_torchrun(limit: str) -> dict:
     return {
         "fit": {**record(carbon.footprint), "logged": float(fitted.callback_metrics["carbon/total_energy_wh"])},
         "stop": {**record(stopping.footprint), "steps": stopped.global_step},
+        **told(),
     }
+
+
+def told() -> dict:
+    """Into MLflow, where the first rank alone has a run, and into a sink of one's own on every rank."""
+    if importlib.util.find_spec("mlflow") is not None and os.environ["RANK"] == "0":
+        import mlflow
+
+        mlflow.start_run()
+    sink = Keeping()
+    carbon = CarbonCallback(config=Config(sinks=["mlflow", sink] if importlib.util.find_spec("mlflow") else [sink]))
+    trainer([carbon], "ddp", max_epochs=2).fit(Slow(), data(4))
+    return {"logged": record(carbon.footprint), "logged told": vars(sink)}
 
 
 def from_here(strategy: str) -> dict:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from observer import ask
 
+from fitprint.sinks import Sink
+
 ZONES = ("intel-rapl:0", "intel-rapl:0:0")
 
 
@@ -65,6 +67,24 @@ def record(footprint) -> dict:
         "sensors": [[row["id"], row["energy_j"]] for row in footprint.sensors],
         "coverage": footprint.coverage,
     }
+
+
+class Keeping(Sink):
+    """Keeps what this rank tells: the energy of each epoch in Wh, and the last totals."""
+
+    def __init__(self) -> None:
+        self.begun, self.epochs_wh, self.totals, self.run_ids = 0, {}, {}, []
+
+    def begin(self, before) -> None:
+        self.begun += 1
+
+    def log(self, scalars, step) -> None:
+        if "carbon/epoch_energy_wh" in scalars:
+            self.epochs_wh[step] = scalars["carbon/epoch_energy_wh"]
+        self.totals = {name: scalars[f"carbon/total_{name}"] for name in ("energy_wh", "co2e_g")}
+
+    def run(self, footprint) -> None:
+        self.run_ids.append(footprint.run_id)
 
 
 def report(name: object, values: dict) -> None:

@@ -39,3 +39,14 @@ def check_between(ranks, name, least_j):
     assert least_j < first["energy_j"] < first["most_j"]
     assert first["energy_j"] == pytest.approx(math.fsum(e[0] for e in first["epochs"]) + first["outside_epochs_j"], abs=1e-6)
     return first
+
+
+def check_one_writer(launched, name):
+    """The sinks of the first process have been told what the job used, those of the others nothing."""
+    record, told, others = launched.ranks["0"][name], launched.ranks["0"][f"{name} told"], launched.ranks["1"][f"{name} told"]
+    assert others == {"begun": 0, "epochs_wh": {}, "totals": {}, "run_ids": []}
+    assert told["begun"] == 1
+    assert set(told["run_ids"]) == {record["run_id"]}
+    assert list(told["epochs_wh"].values()) == [pytest.approx(epoch[0] / 3600) for epoch in record["epochs"]]
+    assert told["totals"] == {"energy_wh": pytest.approx(record["energy_j"] / 3600), "co2e_g": pytest.approx(record["co2e_g"])}
+    assert len(record["sensors"]) == 4

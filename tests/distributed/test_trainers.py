@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from same_record import check_between, check_one_record, check_one_stop
+from same_record import check_between, check_one_record, check_one_stop, check_one_writer
 
 pytestmark = pytest.mark.timeout(170)
 
@@ -14,6 +14,7 @@ def test_the_hugging_face_trainer_and_accelerate(torchrun, observer):
     fit = check_one_record(launched, observer, "fit", epochs=2)
     assert fit["phases"]["validate"] > 0
     check_one_stop(launched, observer, limit_j=400.0)
+    check_one_writer(launched, "logged")
     check_one_record(launched, observer, "accelerate", epochs=2)
 
 
@@ -23,6 +24,7 @@ def test_keras_on_torch(torchrun, observer):
     check_one_record(launched, observer, "fit", epochs=2)
     assert launched.ranks["0"]["fit"]["logged"] == launched.ranks["1"]["fit"]["logged"]
     check_one_stop(launched, observer, limit_j=400.0)
+    check_one_writer(launched, "logged")
 
 
 def test_a_loop_with_fabric_that_starts_the_second_process_itself(alone):

@@ -8,10 +8,10 @@ import time
 
 import torch
 from accelerate import Accelerator
-from ranks_of import mark, observed, own_board, record, report
+from ranks_of import Keeping, mark, observed, own_board, record, report
 from torch.utils.data import DataLoader, TensorDataset
 
-from fitprint import Budget, Tracker
+from fitprint import Budget, Config, Tracker
 from fitprint_transformers import CarbonCallback
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -43,7 +43,7 @@ class Rows(torch.utils.data.Dataset):
         return {"x": torch.ones(4), "labels": torch.tensor(4.0)}
 
 
-def trained(name: str, rank: int, budget: str | Budget | None, epochs: int) -> dict:
+def trained(name: str, rank: int, budget: str | Budget | None, epochs: int, **options) -> dict:
     args = TrainingArguments(
         output_dir=f"out-{rank}",
         num_train_epochs=epochs,
@@ -54,7 +54,7 @@ def trained(name: str, rank: int, budget: str | Budget | None, epochs: int) -> d
         eval_strategy="epoch",
         disable_tqdm=True,
     )
-    carbon = CarbonCallback(budget=budget)
+    carbon = CarbonCallback(budget=budget, **options)
     seen = observed(name, carbon, TrainerCallback, "on_train_begin", "on_train_end")
     trainer = Trainer(Model(), args, train_dataset=Rows(32 * RANKS), eval_dataset=Rows(4 * RANKS), callbacks=seen)
     trainer.train()
@@ -84,12 +84,14 @@ def accelerated() -> dict:
 
 if __name__ == "__main__":
     own_board()
-    rank, limit = int(os.environ["RANK"]), sys.argv[1]
+    rank, limit, sink = int(os.environ["RANK"]), sys.argv[1], Keeping()
     report(
         rank,
         {
             "fit": trained("fit", rank, None, 2),
             "stop": trained("stop", rank, Budget(limit, check=1) if rank == 1 else "1 MJ", 100),
+            "logged": trained("logged", rank, None, 1, config=Config(sinks=[sink])),
+            "logged told": vars(sink),
             "accelerate": accelerated(),
         },
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import socket
 
 import known_loop
@@ -45,3 +46,10 @@ def store(database, tmp_path, monkeypatch):
     yield mlflow.MlflowClient()
     mlflow.end_run()
     mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture
+def reporting(store):
+    """Reporters of Hugging Face are gone after the test: one that goes ends whatever run of MLflow is active then."""
+    yield
+    gc.collect()

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from fitprint import Config, Tracker
+from fitprint import Config, Tracker, publisher
 from fitprint.errors import ConfigError
 from fitprint.publisher import CLOSE_WITHIN_S
 from fitprint.sinks import Sink, names
@@ -191,7 +191,8 @@ def test_what_waits_for_a_sink_that_hangs_has_an_end_and_what_is_dropped_is_coun
     assert f"the sink slow has not taken 50 of {MOST_WAITING + 51} records;" in caplog.text
 
 
-def test_a_sink_that_takes_all_but_does_not_close_is_told_apart(train, caplog):
+def test_a_sink_that_takes_all_but_does_not_close_is_told_apart(train, caplog, monkeypatch):
+    monkeypatch.setattr(publisher, "CLOSE_WITHIN_S", 0.2)
     release = threading.Event()
 
     class Open(Keeping):

@@ -66,7 +66,9 @@ def mlflow_logger(run, database):
 
 
 @pytest.mark.parametrize("framework", ["lightning", "hugging_face"])
-def test_figures_that_the_frameworks_logger_writes_into_the_same_run_are_written_once(fit, store, database, framework, caplog):
+def test_figures_that_the_frameworks_logger_writes_into_the_same_run_are_written_once(
+    fit, store, reporting, database, framework, caplog
+):
     with mlflow.start_run() as run, caplog.at_level(logging.WARNING, "fitprint"):
         options = mlflow_logger(run, database) if framework == "lightning" else {"report_to": ["mlflow"]}
         footprint = fit(framework, **options).footprint
@@ -88,7 +90,7 @@ def test_a_logger_of_another_run_is_no_reason_to_leave_figures_out(fit, store, d
 
 
 @pytest.mark.parametrize("framework", ["lightning", "hugging_face"])
-def test_a_callback_that_does_not_log_leaves_it_to_the_sink(fit, store, database, framework, caplog):
+def test_a_callback_that_does_not_log_leaves_it_to_the_sink(fit, store, reporting, database, framework, caplog):
     with mlflow.start_run() as run:
         options = mlflow_logger(run, database) if framework == "lightning" else {"report_to": ["mlflow"]}
         fit(framework, log=False, **options)

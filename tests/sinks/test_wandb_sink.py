@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import small_fits
+
+from fitprint import Config
 
 wandb = pytest.importorskip("wandb")
 
@@ -32,3 +35,15 @@ def test_without_a_run_none_is_begun_and_it_is_said(train, caplog):
     assert footprint.status == "completed"
     assert wandb.run is None
     assert "Expected wandb.init() before the first epoch" in caplog.text
+
+
+def test_figures_that_lightnings_logger_writes_into_the_same_run_are_written_once(history, on_one_gpu, clock, tmp_path, caplog):
+    loggers = pytest.importorskip("lightning.pytorch.loggers")
+    from fitprint_lightning import CarbonCallback
+
+    run, rows = history
+    carbon = on_one_gpu(CarbonCallback(config=Config(sinks=["wandb"], intensity=100.0, ledger="off")))
+    small_fits.lightning(carbon, clock, tmp_path, logger=loggers.WandbLogger(experiment=run))
+    assert [row["carbon/epoch_energy_wh"] for row in rows if "carbon/epoch_energy_wh" in row] == [pytest.approx(0.5)] * 2
+    assert run.config["fitprint_run_id"] == carbon.footprint.run_id
+    assert "the same run as the sink wandb" in caplog.text
