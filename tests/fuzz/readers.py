@@ -18,7 +18,7 @@ from fitprint import Budget, Footprint, Ledger
 from fitprint.carbon.live_http import Unanswered, _get
 from fitprint.carbon.providers import ElectricityMaps, UkCarbonIntensity, WattTime
 from fitprint.carbon.series_file import read_series
-from fitprint.errors import ConfigError, LedgerError
+from fitprint.errors import ConfigError, FitprintError, LedgerError
 from fitprint.ledger.journal import read_events
 from fitprint.ledger.store import Store
 from fitprint.location import Location, check_url
@@ -104,7 +104,8 @@ def record(data: bytes, folder: Path) -> Any:
     except ConfigError:
         return None
     for show in (str, Footprint.to_json, Footprint.to_markdown, Footprint.to_latex, Footprint.to_html, Footprint.to_model_card):
-        show(run)
+        with suppress(FitprintError):  # a model card of unknown grams
+            show(run)
     return run
 
 
@@ -128,6 +129,7 @@ def answer(data: bytes, folder: Path) -> Any:
 
 def event_file(data: bytes, folder: Path) -> Any:
     """An event that TensorBoard can read, whatever is in it."""
+    from google.protobuf.message import DecodeError
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     from board import Board
@@ -136,7 +138,10 @@ def event_file(data: bytes, folder: Path) -> Any:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as raw:
         RecordWriter(raw).write(data)
-    board = Board(folder / "logs")
+    try:
+        board = Board(folder / "logs")
+    except DecodeError:  # TensorBoard's own: it is no event, though its checksum is right
+        return None
     rows = board.ask("runs")
     for row in rows:
         for route in ("series", "elsewhere"):
