@@ -167,14 +167,16 @@ def text_of_a_run(data: bytes, folder: Path) -> Any:
     return rows
 
 
-def event(*values: tuple[str, float | str]) -> bytes:
-    """What a writer says at a step: scalars and texts by their tags."""
+def event(*values: tuple[str, float | str], dtype: int | None = None) -> bytes:
+    """What a writer says at a step: scalars and texts by their tags, of a type of tensor that may be none."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     from fitprint_tensorboard.summaries import scalar_value, text_value
 
     made = [(text_value if isinstance(value, str) else scalar_value)(tag, value) for tag, value in values]
+    if dtype is not None:
+        made[-1].tensor.dtype = dtype
     return Event(wall_time=NOON_S, step=0, summary=Summary(value=made)).SerializeToString()
 
 

@@ -13,13 +13,14 @@ import pytest
 pytest.importorskip("httpx")
 pytest.importorskip("tensorboard")
 
-from readers import JOURNAL, READERS
+from readers import GRAMS, JOURNAL, READERS, event
 
 HARNESS = Path(__file__).with_name("harness.py")
 SEEDS = [(name, seed) for name, reader in READERS.items() for seed in reader.seeds]
 # What harness.py has found.
 FOUND = [
     pytest.param("journal", json.dumps({**json.loads(JOURNAL.splitlines()[1]), "run_id": "r" * 300}).encode(), id="a long run id"),
+    pytest.param("event_file", event(GRAMS, ("fitprint/run", "{}"), dtype=0), id="a tensor of no type"),
 ]
 
 
