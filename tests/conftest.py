@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,20 @@ collect_ignore_glob = ["typing/*", "benchmarks/*"]
 def pytest_ignore_collect(collection_path):
     """Doctests are in the package: what lies beside the tests are scripts and stand-ins that they start."""
     return True if collection_path.suffix == ".py" and not collection_path.name.startswith("test_") else None
+
+
+def untracked() -> set[str]:
+    """Files in the tree that git does not know; none where there is no git."""
+    git = ["git", "-C", str(Path(__file__).parents[1]), "ls-files", "--others", "--exclude-standard"]
+    return set(subprocess.run(git, capture_output=True, text=True).stdout.splitlines()) if shutil.which("git") else set()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left():
+    """No test leaves a file in the tree; looked at in CI, where nobody works in it meanwhile."""
+    before = untracked()
+    yield
+    assert "CI" not in os.environ or untracked() == before
 
 
 @pytest.fixture(autouse=True)

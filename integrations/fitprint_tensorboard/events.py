@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -96,24 +96,33 @@ class Events:
 
     def _last(self, chosen: RunTagFilter) -> Mapping[str, Mapping[str, Any]]:
         """TensorBoard before 2.17 has no words for it: thinned out to one point, a series keeps its last."""
-        asked = {**self._where, "plugin_name": "scalars", "run_tag_filter": chosen}
         if hasattr(self._provider, "read_last_scalars"):
-            return self._provider.read_last_scalars(**asked)  # type: ignore[no-any-return]
-        read = self._provider.read_scalars(**asked, downsample=1)
+            return self._read(self._provider.read_last_scalars, chosen, plugin_name="scalars")
+        read = self._read(self._provider.read_scalars, chosen, plugin_name="scalars", downsample=1)
         return {run: {tag: data[-1] for tag, data in found.items() if data} for run, found in read.items()}
 
     def series(self, run: str, tags: Collection[str]) -> dict[str, list[Point]]:
         """Finite values of some series of a run, in the order of their steps."""
         chosen = RunTagFilter(runs=[run], tags=list(tags))
-        read = self._provider.read_scalars(**self._where, plugin_name="scalars", downsample=MOST_POINTS, run_tag_filter=chosen)
+        read = self._read(self._provider.read_scalars, chosen, plugin_name="scalars", downsample=MOST_POINTS)
         return {tag: _points(data) for tag, data in read.get(run, {}).items()}
 
     def records(self, runs: list[str]) -> dict[str, Footprint]:
         """The latest record of each run that has written one."""
         chosen = RunTagFilter(runs=runs, tags=TEXT_TAGS)
-        read = self._provider.read_tensors(**self._where, plugin_name="text", downsample=1, run_tag_filter=chosen)
+        read = self._read(self._provider.read_tensors, chosen, plugin_name="text", downsample=1)
         found = {run: _record(tags) for run, tags in read.items()}
         return {run: record for run, record in found.items() if record is not None}
+
+    def _read(self, read: Callable[..., Mapping[str, Any]], chosen: RunTagFilter, **asked: Any) -> Mapping[str, Any]:
+        """What the provider has; a run of which it cannot make sense is left out, and no other for its sake."""
+        try:
+            return read(**self._where, **asked, run_tag_filter=chosen)
+        except Exception:  # any: it is TensorBoard's, and depends on what the files hold
+            if len(chosen.runs) < 2:
+                return {}
+            alone = [RunTagFilter(runs=[run], tags=chosen.tags) for run in sorted(chosen.runs)]
+            return {run: data for one in alone for run, data in self._read(read, one, **asked).items()}
 
 
 def _source(run: str, tags: Mapping[str, frozenset[str]]) -> Source | None:

@@ -175,6 +175,7 @@ def test_a_ledger_that_stays_locked_is_waited_for_five_seconds_and_the_journal_h
     assert trained_s < 1.5
     assert ended_s < CLOSE_WITHIN_S + 1.0
     assert Ledger(LEDGER).footprint(footprint.run_id).to_dict() == footprint.to_dict()
+    assert recorded() == [("completed", 5, 500.0)]
     assert len(warnings_in(caplog)) == 1
 
 

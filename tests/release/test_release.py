@@ -11,7 +11,7 @@ import tarfile
 import tomllib
 import venv
 import zipfile
-from importlib.metadata import files
+from importlib.metadata import distribution, files
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,8 @@ import fitprint
 
 ROOT = Path(fitprint.__file__).parents[2]
 HASHED = ROOT / "requirements" / "hashed.txt"
+# What an installation without extras brings along.
+NEEDS = ("rich", "platformdirs", "nvidia-ml-py", "markdown-it-py", "mdurl", "Pygments")
 
 
 def run(*command):
@@ -61,16 +63,41 @@ def test_what_is_uploaded_passes_the_uploaders_check(built):
     assert told.count("PASSED") == 2
 
 
-def test_a_wheel_that_is_unpacked_measures_without_the_source_tree(built, tmp_path):
-    wheel, _ = built
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    code = (
-        "import fitprint\nwith fitprint.Tracker(region='FR', ledger='off') as t:\n    list(t.epochs(range(2)))\n"
-        "print(fitprint.__file__, t.footprint.status)"
-    )
-    environ = {"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([sys.executable, "-c", code], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == [str(tmp_path / "site" / "fitprint" / "__init__.py"), "completed"], done.stderr
+def interpreter(version):
+    """A Python of a version, on the path or installed beside this one; None where there is none."""
+    beside = sorted(Path(sys.base_prefix).parent.glob(f"*/bin/python{version}"))
+    for path in (shutil.which(f"python{version}"), *beside):
+        if path and subprocess.run([path, "--version"], capture_output=True).returncode == 0:
+            return str(path)
+    return None
+
+
+EVERYTHING = """
+import importlib, pkgutil, fitprint
+for module in pkgutil.walk_packages(fitprint.__path__, "fitprint."):
+    if module.name not in ("fitprint.__main__", "fitprint.contract"):  # which runs, and wants pytest
+        importlib.import_module(module.name)
+with fitprint.Tracker(region="FR", ledger="off") as tracker:
+    list(tracker.epochs(range(2)))
+run = tracker.footprint
+print(fitprint.__file__, run.status, len(run.epochs), *{row["method"] for row in run.sensors})
+"""
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_a_wheel_that_is_unpacked_is_imported_and_models_on_each_python(built, tmp_path, version):
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"there is no Python {version} here")
+    site = tmp_path / "site"
+    zipfile.ZipFile(built[0]).extractall(site)
+    for name in NEEDS:  # pure Python, as they are for this one
+        for top in {file.parts[0] for file in files(name)} - {"..", "__pycache__"}:
+            (site / top).symlink_to(distribution(name).locate_file(top))
+    environ = {"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "FITPRINT_SYS_ROOT": str(tmp_path / "none")}
+    done = subprocess.run([python, "-W", "error", "-c", EVERYTHING], env=environ, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split()[:3] == [str(site / "fitprint" / "__init__.py"), "completed", "2"], done.stderr
+    assert set(done.stdout.split()[3:]) <= {"modelled"}
 
 
 def test_the_version_is_semantic():
@@ -96,7 +123,7 @@ def test_the_bill_of_materials_is_what_an_installation_has(built, tmp_path):
     venv.create(tmp_path / "installed", with_pip=False)
     (site,) = (tmp_path / "installed").glob("lib/*/site-packages")
     zipfile.ZipFile(built[0]).extractall(site)
-    for name in (needs := ("rich", "platformdirs", "nvidia-ml-py", "markdown-it-py", "mdurl", "Pygments")):
+    for name in NEEDS:
         metadata = next(file for file in files(name) if file.name == "METADATA").locate().parent
         shutil.copytree(metadata, site / metadata.name)
     options = re.search(r"cyclonedx-py (environment .*) -o ", (ROOT / "Makefile").read_text())[1]
@@ -106,6 +133,6 @@ def test_the_bill_of_materials_is_what_an_installation_has(built, tmp_path):
     validator = validation.JsonStrictValidator(SchemaVersion.from_version(bill["specVersion"]))
     assert validator.validate_str(file.read_text()) is None
     assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", "fitprint")
-    assert {row["name"].lower() for row in bill["components"]} == {name.lower() for name in needs}
+    assert {row["name"].lower() for row in bill["components"]} == {name.lower() for name in NEEDS}
     assert all(row["purl"].startswith("pkg:pypi/") and row["licenses"] for row in bill["components"])
     assert str(tmp_path) not in file.read_text()

@@ -13,15 +13,19 @@ import pytest
 
 pytest.importorskip("tensorboard")
 
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 import fitprint_tensorboard
 from board import Board
-from fitprint import Tracker
+from fitprint import Footprint, Tracker
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
 from fitprint_tensorboard import CarbonWriter
 from fitprint_tensorboard.loader import CarbonLoader
+from fitprint_tensorboard.summaries import text_value
 
 STATIC = Path(fitprint_tensorboard.__file__).parent / "static"
 PROJECT = Path(__file__).parents[2]
@@ -207,6 +211,22 @@ def test_while_a_run_lasts_its_scalars_are_newer_than_its_record():
     writer.close()
     row = Board("logs").run("run")
     assert (row["co2e"], row["interval"], row["status"]) == ("4 g", "", "running")
+
+
+def test_a_run_that_tensorboard_cannot_read_hides_no_other(tmp_path):
+    record = Footprint(run_id="r", status="completed", started_at="2027-01-15T08:00:00Z", duration_s=1.0, co2e_g=3.0).to_json()
+    for run in ("bad", "good"):
+        writer = CarbonWriter(tmp_path / run)
+        writer.scalars({"carbon/epoch_co2e_g": 3.0}, 0)
+        writer.text("fitprint/run", record, 0)
+        writer.close()
+    (file,) = (tmp_path / "bad").iterdir()
+    text = text_value("fitprint/run", record)
+    text.tensor.dtype = 0
+    with file.open("ab") as raw:
+        RecordWriter(raw).write(Event(step=1, summary=Summary(value=[text])).SerializeToString())
+    rows = Board(tmp_path).ask("runs")
+    assert [(row["run"], row["co2e_g"]) for row in rows] == [("bad", None), ("good", 3.0)]
 
 
 def test_without_a_data_provider_the_tab_is_empty():

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fitprint.errors import LedgerError
+from fitprint.errors import ConfigError, LedgerError
 from fitprint.footprint import Footprint
 from fitprint.ledger.claim import SILENCE_S
 from fitprint.ledger.database import MEMORY
@@ -20,6 +20,7 @@ from fitprint.ledger.store import Store
 from fitprint.ledger.united import ENDED_TOGETHER, united
 from fitprint.location import Location, check_url
 from fitprint.notices import logger
+from fitprint.options import check_run_id
 from fitprint.process import Process, is_alive
 from fitprint.report.listing import Runs
 from fitprint.settings import resolve
@@ -105,7 +106,13 @@ class Ledger:
         return row["status"] not in ENDED_TOGETHER and len(self._journals(row["run_id"])) > 1
 
     def _journals(self, run_id: str) -> list[Path]:
-        return sorted((self.place.journals / run_id).glob("*.jsonl")) if self.place.path is not None else []
+        """Those of one run; what a record calls it may be anything."""
+        if self.place.path is None:
+            return []
+        try:
+            return sorted((self.place.journals / check_run_id(run_id)).glob("*.jsonl"))
+        except (ConfigError, OSError):  # no folder has that name
+            return []
 
     def _of_all_ranks(self, record: Footprint) -> Footprint:
         """With what the other ranks of a job knew, where it has not ended on all of them alike; their journals tell.
