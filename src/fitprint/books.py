@@ -58,7 +58,7 @@ class Books:
         self.team = Team(job, self.account) if job is not None else None
         self.meter = Meter(sensors.counters, clock=around.clock, on_tick=on_tick, overlap=overlap, devices=sensors.devices)
         self.timeline = Timeline()
-        self.readings = Readings(machine_id(around.proc_root), sensors.devices, around.clock)
+        self.readings = Readings(machine_id(around.proc_root), sensors.devices)
         self.frozen = True
         self._clock = around.clock
         self._sync = sync
@@ -81,9 +81,9 @@ class Books:
     def open(self) -> None:
         """Every joule from the last reading on is in the run."""
         self._time = SteadyTime(self._clock)
-        self.timeline.mark(self._time.at(self.last.time_ns), 0.0)
+        self.timeline.mark(self._time.at(self.last.boot_ns), 0.0)
         self.booked_s = self.timeline.end_s
-        self.readings.mark(self.last.time_ns, Energy())
+        self.readings.mark(self.last.boot_ns, Energy())
         self.frozen = False
 
     # ---- boundaries
@@ -110,9 +110,9 @@ class Books:
             (self.account if self.team is None else self.team).book(self.meter.between(self.last, now))
             self.last, own = now, self.own
             self._own_j = own.joules
-            self.timeline.mark(self._time.at(now.time_ns), self._own_j)
+            self.timeline.mark(self._time.at(now.boot_ns), self._own_j)
             self.booked_s = self.timeline.end_s
-            self.readings.mark(now.time_ns, own)
+            self.readings.mark(now.boot_ns, own)
         finally:
             self._cutting = False
 
@@ -158,7 +158,7 @@ class Books:
 
     def time_s(self) -> float:
         """The last reading in seconds since 1970."""
-        return self._time.at(self.last.time_ns)
+        return self._time.at(self.last.boot_ns)
 
     def unbooked(self) -> Energy | None:
         """What the keeper has counted since the last reading; None where it has seen nothing later.
@@ -169,7 +169,7 @@ class Books:
         if self.frozen or latest is None or latest.time_ns < self.last.time_ns:
             return None
         unbooked = self.meter.between(self.last, latest)
-        self.timeline.mark(self._time.at(latest.time_ns), self.own.joules + unbooked.joules)
+        self.timeline.mark(self._time.at(latest.boot_ns), self.own.joules + unbooked.joules)
         return unbooked
 
     def with_booked(self, unbooked: Energy | None) -> Account:

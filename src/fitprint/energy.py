@@ -17,7 +17,7 @@ Z95 = 1.96
 READING_NS = NS_PER_S // 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Energy:
     """What a set of sensors counted over some time. Closed under ``+`` and ``-``.
 
@@ -35,6 +35,19 @@ class Energy:
     counts: tuple[int, ...] = ()
     observed_ns: tuple[int, ...] = ()
     duration_ns: int = 0
+
+    def __init__(
+        self,
+        sensors: tuple[Sensor, ...] = (),
+        counts: tuple[int, ...] = (),
+        observed_ns: tuple[int, ...] = (),
+        duration_ns: int = 0,
+    ) -> None:
+        # As a frozen dataclass does it, but without looking each name up: every boundary makes several.
+        _FILL_SENSORS(self, sensors)
+        _FILL_COUNTS(self, counts)
+        _FILL_OBSERVED_NS(self, observed_ns)
+        _FILL_DURATION_NS(self, duration_ns)
 
     def __add__(self, other: Energy) -> Energy:
         if self.sensors is not other.sensors:
@@ -209,6 +222,9 @@ class Energy:
             tuple(data["observed_ns"]),
             data["duration_ns"],
         )
+
+
+_FILL_SENSORS, _FILL_COUNTS, _FILL_OBSERVED_NS, _FILL_DURATION_NS = (vars(Energy)[name].__set__ for name in Energy.__slots__)
 
 
 def united(energies: Iterable[Energy]) -> Energy:

@@ -13,7 +13,6 @@ only while an object is being built.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -76,6 +75,8 @@ def refusal(what: str, *, expected: str, came: object, near: Iterable[str] = (),
 
 def did_you_mean(came: str, accepted: Iterable[str]) -> str | None:
     """Return the accepted word nearest to ``came``, or None where none is near."""
+    import difflib  # only where something is wrong
+
     by_folded = {word.casefold(): word for word in accepted}
     matches = difflib.get_close_matches(came.casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[matches[0]] if matches else None

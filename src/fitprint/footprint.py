@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from fitprint.errors import ConfigError
+from fitprint.nothing import NOTHING
 from fitprint.timeline import Timeline
 from fitprint.units import kwh
 
@@ -51,9 +52,9 @@ class EpochFootprint:
     co2e_high_g: float | None = None
     by_part: Mapping[str, float] = field(default_factory=dict)
     phases: Mapping[str, float] = field(default_factory=dict)
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=lambda: NOTHING)
     complete: bool = True
-    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only; a metric that is not finite becomes None."""
@@ -63,7 +64,7 @@ class EpochFootprint:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         known = {f.name for f in dataclasses.fields(cls)} - {"extra"}
         values = {key: value for key, value in data.items() if key in known}
-        return cls(**values, extra={key: value for key, value in data.items() if key not in known})
+        return cls(**values, extra={key: value for key, value in data.items() if key not in known} or NOTHING)
 
 
 @dataclass(frozen=True, slots=True)

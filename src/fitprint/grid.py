@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from fitprint.carbon.factors import Factors
 from fitprint.carbon.hourly import HourlySeries
-from fitprint.carbon.live import LiveIntensity
 from fitprint.carbon.over_time import Mean, OverTime
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint
 from fitprint.ledger.clerk import Errand
 from fitprint.timeline import Timeline
+
+if TYPE_CHECKING:
+    from fitprint.carbon.live import LiveIntensity
 
 
 class Weighed(NamedTuple):
@@ -49,14 +51,15 @@ class Grid:
         source = factors.source
         if source is None:
             return None
+        from fitprint.carbon.live import LiveIntensity
+
         over = OverTime(source, factors.intensity, timeline, factors.place.name)
         return cls(over, timeline, _errand(source, timeline) if isinstance(source, LiveIntensity) else None)
 
     @property
     def series(self) -> HourlySeries | None:
         """What the source knows, where that is a series."""
-        source = self.over.source
-        known = source.series if isinstance(source, LiveIntensity) else source
+        known = getattr(self.over.source, "series", self.over.source)
         return known if isinstance(known, HourlySeries) else None
 
     def again(

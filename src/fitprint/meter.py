@@ -35,12 +35,14 @@ class Snapshot(NamedTuple):
 
     Attributes:
         time_ns: Monotonic nanoseconds at which the reading began.
+        boot_ns: The same moment with the machine's sleep since it booted.
         counts: Totals since the meter's start in native units, one per sensor.
         observed_ns: Observed time since the meter's start, one per sensor.
         sensors: The sensors; a later snapshot may have more behind them.
     """
 
     time_ns: int
+    boot_ns: int
     counts: tuple[int, ...]
     observed_ns: tuple[int, ...]
     sensors: tuple[Sensor, ...] = ()
@@ -169,8 +171,9 @@ class Meter:
     def _without_reading(self) -> Snapshot:
         """Another thread hangs in a driver: time goes on, what was counted meanwhile comes with the next reading."""
         self._stuck = True
-        latest = self._latest or Snapshot(0, (0,) * len(self._sensors), (0,) * len(self._sensors), self._sensors)
-        return latest._replace(time_ns=self._clock.monotonic_ns())
+        latest = self._latest or Snapshot(0, 0, (0,) * len(self._sensors), (0,) * len(self._sensors), self._sensors)
+        now_ns = self._clock.monotonic_ns()
+        return latest._replace(time_ns=now_ns, boot_ns=now_ns + self._clock.asleep_ns())
 
     def _read(self, *, fresh: bool) -> Snapshot:
         now_ns = self._clock.monotonic_ns()
@@ -184,8 +187,8 @@ class Meter:
                 total.read(self._clock)
         if overlap is not None and told:
             self._settle(overlap)
-        totals = self._totals
-        return Snapshot(now_ns, tuple([t.total for t in totals]), tuple([t.observed_ns for t in totals]), self._sensors)
+        totals, boot_ns = self._totals, now_ns + self._asleep_ns
+        return Snapshot(now_ns, boot_ns, tuple([t.total for t in totals]), tuple([t.observed_ns for t in totals]), self._sensors)
 
     def _look(self, overlap: Overlap, now_ns: int) -> bool:
         """Look for runs beside this one; whatever they left there costs no reading."""

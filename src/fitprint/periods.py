@@ -12,6 +12,7 @@ from fitprint.carbon.over_time import Mean
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.grid import Grid, Weighed
+from fitprint.nothing import NOTHING
 from fitprint.pace import Schedule
 from fitprint.records import Records
 from fitprint.resume import Identity
@@ -87,7 +88,7 @@ class Periods:
         self._books.account.epoch = None
         self._books.account.leave("train")
         record = self._record(records, window, self.opened, steps, complete=complete)
-        self.epochs.append(dataclasses.replace(record, samples=samples, metrics=metrics))
+        self.epochs.append(dataclasses.replace(record, samples=samples, metrics=metrics or NOTHING))
         if self._grid is not None:
             self._grid.epochs.append(self._weighed(window, self.opened))
         return self.epochs[-1]

@@ -6,7 +6,6 @@ import math
 import numbers
 import re
 import sys
-from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
@@ -85,7 +84,9 @@ def _named(value: object) -> Mapping[str, Any] | None:
     """The names and values that something consists of, or None."""
     if isinstance(value, Mapping):
         return value
-    return vars(value) if isinstance(value, Namespace) or (is_dataclass(value) and hasattr(value, "__dict__")) else None
+    # Who has a namespace has the module; importing it for all others would take milliseconds.
+    namespace = getattr(sys.modules.get("argparse"), "Namespace", ())
+    return vars(value) if isinstance(value, namespace) or (is_dataclass(value) and hasattr(value, "__dict__")) else None
 
 
 def _scalars(hparams: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:

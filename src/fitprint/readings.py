@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from fitprint.clock import NS_PER_S, Clock
+from fitprint.clock import NS_PER_S
 from fitprint.energy import Energy
 from fitprint.sensors.counter import COUNTED, NODE, Sensor
 from fitprint.sensors.divided import Device
@@ -26,26 +26,24 @@ class Readings:
     Args:
         machine: The machine's boot (``process.machine_id``).
         devices: By sensor id, what runs of the machine divide; counters that somebody brought along are known to nobody else.
-        clock: Tells the time asleep.
         capacity: Largest number of moments.
     """
 
-    def __init__(self, machine: str, devices: Mapping[str, Device], clock: Clock, capacity: int = CAPACITY) -> None:
+    def __init__(self, machine: str, devices: Mapping[str, Device], capacity: int = CAPACITY) -> None:
         self._machine = machine
         self._devices = devices
-        self._clock = clock
         self._capacity = capacity
         self._marks: list[tuple[int, Energy]] = []
         self._apart_ns = 0
 
-    def mark(self, time_ns: int, energy: Energy) -> None:
+    def mark(self, boot_ns: int, energy: Energy) -> None:
         """Note what has been counted by now.
 
         Args:
-            time_ns: Monotonic nanoseconds.
+            boot_ns: Nanoseconds since the machine booted, its sleep included.
             energy: All of the run.
         """
-        mark = (time_ns + self._clock.asleep_ns(), energy)
+        mark = (boot_ns, energy)
         if len(self._marks) > 1 and self._marks[-1][0] - self._marks[-2][0] < self._apart_ns:
             self._marks[-1] = mark
             return

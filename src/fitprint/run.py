@@ -261,6 +261,8 @@ class Run:
 
     def ask(self) -> None:
         """Ask the budgets whether an epoch may begin; a resumed run may have nothing left."""
+        if not self.watch.budgets:
+            return
         with self._lock:
             self._books.boundary(fresh=False)
             self._outlook.ask(self._chronicle.spent())

@@ -23,12 +23,11 @@ class SteadyTime:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
         self._zero_s = clock.time() - (clock.monotonic_ns() + clock.asleep_ns()) / NS_PER_S
 
-    def at(self, monotonic_ns: int) -> float:
-        """Seconds since 1970 at a moment of the monotonic clock, which stands still during a suspend."""
-        return self._zero_s + (monotonic_ns + self._clock.asleep_ns()) / NS_PER_S
+    def at(self, boot_ns: int) -> float:
+        """Seconds since 1970 at a moment in nanoseconds since the machine booted, its sleep included."""
+        return self._zero_s + boot_ns / NS_PER_S
 
 
 class Timeline:

@@ -18,7 +18,7 @@ TABLES = ("costs", "overhead", "peers", "accuracy", "phase", "coverage", "budget
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("tables", nargs="*", default=[], metavar="TABLE", help=f"of {', '.join(TABLES)}; all by default")
-    parser.add_argument("--markdown", type=Path, help="a document in which each table is put where its marker stands, or at the end")
+    parser.add_argument("--markdown", type=Path, help="a document: each table is put where its marker stands, else at the end")
     options = parser.parse_args()
     if unknown := set(options.tables) - set(TABLES):
         parser.error(f"no such table: {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")

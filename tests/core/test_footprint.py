@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
+import operator
+import pickle
 
 import pytest
 
@@ -207,3 +210,17 @@ def test_a_projects_budget_is_named_as_the_pot_of_all_its_runs():
 def test_a_tiny_share_of_a_budget_is_not_told_to_ten_places():
     text = str(run(budget=({"limit": 500.0, "unit": "g", "scope": "run", "used": 9e-7},)))
     assert "< 0.01 % of 500 g used" in text
+
+
+def test_what_an_epoch_does_not_have_is_one_empty_mapping_that_stays_so():
+    epochs = [EpochFootprint(index=i, started_at="", duration_s=1.0) for i in range(2)]
+    assert epochs[0].metrics is epochs[1].metrics is epochs[0].extra
+    for change in (
+        lambda it: it.update(loss=1.0),
+        lambda it: it.setdefault("loss", 1.0),
+        lambda it: operator.setitem(it, "loss", 1.0),
+    ):
+        with pytest.raises(TypeError, match="read-only"):
+            change(epochs[0].metrics)
+    assert pickle.loads(pickle.dumps(epochs[0])) == copy.deepcopy(epochs[0]) == epochs[0]
+    assert dataclasses.asdict(epochs[0])["metrics"] == {}

@@ -26,7 +26,7 @@ def test_a_table_on_the_page_begins_with_its_command_and_the_machine(name, text)
     first, table = text.split("\n", 1)
     assert name in TABLES
     assert f"make bench BENCH={name}` on " in first
-    assert re.search(r"\d+ cores, Python 3\.\d+\.\d+, load average [\d.]+", first)
+    assert re.search(r"\d+ cores, Python 3\.\d+\.\d+", first)
     assert table.count("|---") >= 1
 
 
@@ -35,8 +35,10 @@ def test_a_table_takes_the_place_of_its_former_self_and_leaves_the_rest(tmp_path
     page.write_text("before\n\n<!-- table: costs -->\nold\n<!-- end -->\n\nafter\n")
     put(page, "costs", block("costs", machine(), [Sheet("New", ["a", "b"], [["1", "2"]])]))
     text = page.read_text()
-    assert text.startswith("before\n\n<!-- table: costs -->\n") and text.endswith("<!-- end -->\n\nafter\n")
-    assert "| 1 | 2 |" in text and "old" not in text
+    assert text.startswith("before\n\n<!-- table: costs -->\n")
+    assert text.endswith("<!-- end -->\n\nafter\n")
+    assert "| 1 | 2 |" in text
+    assert "old" not in text
 
 
 def test_a_table_without_a_marker_comes_to_the_end(tmp_path):

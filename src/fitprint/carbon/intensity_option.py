@@ -1,4 +1,7 @@
-"""What the option ``intensity`` can be: grams per kWh, a file or a service that tells them over time, or the user's own source."""
+"""What the option ``intensity`` can be: grams per kWh, a file or a service that tells them over time, or the user's own source.
+
+Files and services are imported where one is given: most runs have a constant.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,7 @@ from typing import Any
 
 from fitprint.carbon.hourly import HourlySeries
 from fitprint.carbon.intensity import IntensitySource, check_intensity
-from fitprint.carbon.live import LiveIntensity, parse_source
 from fitprint.carbon.place import Place
-from fitprint.carbon.provider_names import find_provider
-from fitprint.carbon.series_file import read_series
 from fitprint.clock import Clock
 from fitprint.errors import ConfigError, refusal
 from fitprint.files import home_path
@@ -33,6 +33,8 @@ def check_text(value: str | Path) -> float | str:
     Raises:
         ConfigError: If it is none of these; the message says what is wrong with the file where there is one.
     """
+    from fitprint.carbon.provider_names import find_provider
+
     text = str(value).strip()
     try:
         return check_intensity(float(text))
@@ -50,7 +52,12 @@ def check_text(value: str | Path) -> float | str:
 
 def asks_the_web(value: Any) -> bool:
     """Whether such an intensity has to be fetched from a service on the web."""
-    return (isinstance(value, str) and find_provider(value) is not None) or isinstance(value, LiveIntensity)
+    if value is None or isinstance(value, float | int):
+        return False
+    from fitprint.carbon.live import LiveIntensity
+    from fitprint.carbon.provider_names import find_provider
+
+    return find_provider(value) is not None if isinstance(value, str) else isinstance(value, LiveIntensity)
 
 
 def require_credentials(value: Any, token_file: Path | None) -> None:
@@ -60,6 +67,8 @@ def require_credentials(value: Any, token_file: Path | None) -> None:
         MissingExtraError: If the extra ``[live]`` is not installed.
         ConfigError: If the credentials are not there.
     """
+    from fitprint.carbon.live import LiveIntensity, parse_source
+
     live = parse_source(value, token_file=token_file) if isinstance(value, str) else value
     if isinstance(live, LiveIntensity):
         live.require()
@@ -79,6 +88,8 @@ def open_source(value: str | IntensitySource, place: Place, *, token_file: Path 
     """
     if not isinstance(value, str):
         return value
+    from fitprint.carbon.live import parse_source
+
     live = parse_source(value, token_file=token_file, clock=clock)
     return live.for_place(place) if live is not None else _read(Path(value))
 
@@ -94,4 +105,6 @@ def _read(path: Path) -> HourlySeries:
 @lru_cache(maxsize=4)
 def _read_once(path: Path, _written_ns: int, _bytes: int) -> HourlySeries:
     """Options are checked more than once; a file that has not changed is read once."""
+    from fitprint.carbon.series_file import read_series
+
     return read_series(path)

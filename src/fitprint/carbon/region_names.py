@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -114,6 +113,8 @@ def _fix_name(text: str, places: Mapping[str, tuple[GridRow, ...]]) -> str:
 
 def _nearest(text: str, words: Iterable[str], cutoff: float = 0.6) -> list[str]:
     """The words nearest to a text: one, or several that are equally near."""
+    import difflib  # only where a name is unknown
+
     near = difflib.get_close_matches(text, list(words), n=3, cutoff=cutoff)
     ratios = [difflib.SequenceMatcher(None, word, text).ratio() for word in near]
     return sorted(word for word, ratio in zip(near, ratios, strict=True) if ratio == max(ratios))

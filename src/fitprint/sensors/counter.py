@@ -285,7 +285,8 @@ class Unwrapped:
         """The time since the last reading is covered, unless the counter was frozen in it."""
         if not self._frozen:
             self.observed_ns += now_ns - self.read_ns
-        self._update_power(now_ns)
+        if not self._power_known or now_ns - self._power_since[1] >= POWER_OVER_NS:
+            self._update_power(now_ns)
 
     def _gap(self, now_ns: int) -> None:
         """Nothing is known from the last reading until now; gaps that meet are one."""
@@ -302,8 +303,6 @@ class Unwrapped:
         """
         total, since_ns = self._power_since
         elapsed_ns = now_ns - since_ns
-        if self._power_known and elapsed_ns < POWER_OVER_NS:
-            return
         elapsed_s, counted_j = elapsed_ns / NS_PER_S, (self.total - total) * self.sensor.unit_j
         if elapsed_ns >= POWER_OVER_NS:
             self.power_w = counted_j / elapsed_s
