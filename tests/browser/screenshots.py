@@ -13,16 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.loggers import TensorBoardLogger
 from looking import ARGUMENTS, CHROMIUM, Tab, environment, served
 from playwright.sync_api import Browser, sync_playwright
 
 from fitprint import Footprint
 from fitprint.units import format_co2e
-from fitprint_lightning import CarbonCallback
-from fitprint_lightning.demo import SEED, Digits, loaders
 
 REGION, PROJECT, EPOCHS = "DE", "digits", 12
 WIDTHS = {"narrow": 32, "wide": 96}
@@ -55,6 +50,13 @@ def main(folder: Path) -> None:
 
 def train(logs: Path, name: str, budget: str | None) -> Footprint:
     """One run, with its events in a folder of its own."""
+    import torch
+    from lightning.pytorch import Trainer, seed_everything
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from fitprint_lightning import CarbonCallback
+    from fitprint_lightning.demo import SEED, Digits, loaders
+
     seed_everything(SEED)
     torch.set_num_threads(1)  # what else the machine does is then hardly seen in the epochs
     callback = CarbonCallback(budget=budget, region=REGION, project=PROJECT, ledger="off")
