@@ -148,6 +148,29 @@ def test_a_journal_on_a_full_disk_costs_the_journal_alone(train, monkeypatch, ca
     assert "No space left on device" in warnings_in(caplog)[0]
 
 
+def test_while_too_many_files_are_open_records_wait(train, caplog):
+    resource = pytest.importorskip("resource", reason="this system has no limit of open files")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def take_the_rest():
+        time.sleep(0.3)  # the clerk has opened its own
+        number = os.open(os.devnull, os.O_RDONLY)
+        os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number + 1, hard))
+
+    def give_back():
+        time.sleep(0.3)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    try:
+        train(6, {1: take_the_rest, 4: give_back})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert recorded() == [("completed", 6, 600.0)]
+    assert len(warnings_in(caplog)) == 1
+    assert "Too many open files" in warnings_in(caplog)[0]
+
+
 # ---- a ledger that is locked
 
 
