@@ -220,9 +220,9 @@ def sheets() -> Iterator[Sheet]:
         cells = [_cells(*row) for row in rows(fresh)] + list(counted_rows())
         note = (
             "GPUs are scripted and CPU zones are files; a real driver's own time comes on top. The least of several rounds; an "
-            "import is CPU time. Instructions are those of the processor in user space, counted by valgrind: the same on a busy "
-            "machine. The reference is a few lines of plain Python, counted in the same process; limits in times of it hold for any "
-            "Python."
+            "import is CPU time. Instructions are those of the processor in user space, counted by valgrind: the same on a "
+            "busy machine. The reference is a few lines of plain Python, counted in the same process; limits in times of it "
+            "hold for any Python."
         )
         yield Sheet("What measuring costs", ["cost", "measured", "limit", "kept"], cells, note)
         board = build(fresh())
