@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.peers import Process, environment, installed, python, version
+from benchmarks.processes import process_s
 from benchmarks.rig import loads
 from benchmarks.sheet import QUICK, Sheet
 from benchmarks.tools import IMPORTS
@@ -32,12 +31,10 @@ COUNTS = ("threads", "processes", "hosts")
 
 
 def import_ms(tool: str, env: Mapping[str, str]) -> float:
-    """Wall time that the import adds to bare Python: the least of some runs of each."""
+    """CPU time that the import adds to bare Python: the least of some runs of each."""
     least = {"pass": math.inf, IMPORTS[tool]: math.inf}
     for code in [*least] * IMPORT_RUNS:
-        began = time.perf_counter()
-        subprocess.run([python(tool), "-I", "-c", code], env=env, check=True, capture_output=True)
-        least[code] = min(least[code], time.perf_counter() - began)
+        least[code] = min(least[code], process_s([python(tool), "-I", "-c", code], env))
     return (least[IMPORTS[tool]] - least["pass"]) * 1e3
 
 
