@@ -11,7 +11,8 @@ from benchmarks.__main__ import TABLES
 from benchmarks.document import block, machine, put
 from benchmarks.sheet import Sheet
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "benchmarks.md"
 BLOCK = re.compile(r"<!-- table: (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 
@@ -28,6 +29,14 @@ def test_a_table_on_the_page_begins_with_its_command_and_the_machine(name, text)
     assert f"make bench BENCH={name}` on " in first
     assert re.search(r"\d+ cores, Python 3\.\d+\.\d+", first)
     assert table.count("|---") >= 1
+
+
+def test_the_costs_in_the_readme_are_those_of_the_table():
+    table = dict(BLOCK.findall(PAGE.read_text()))["costs"]
+    rows = {cells[0]: cells[1] for cells in (line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|"))}
+    quoted = re.search(r"^cost  +measured .*?^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    lines = [re.split(r"  +", line) for line in quoted[0].splitlines()[1:-1]]
+    assert {what: rows.get(what) for what, *_ in lines} == {what: measured for what, measured, *_ in lines}
 
 
 def test_a_table_takes_the_place_of_its_former_self_and_leaves_the_rest(tmp_path):
