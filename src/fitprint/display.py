@@ -109,7 +109,7 @@ def rows(standing: Standing | None, time_s: float) -> list[tuple[str, str]]:
     """Label and text of each line, all with their units."""
     if standing is None:
         return [("fitprint", "measuring")]
-    of = "" if standing.epochs is None else f" of {standing.epochs}"
+    of = "" if standing.epochs is None else f" of 0-{standing.epochs - 1}"
     used = f"{format_co2e(standing.co2e_g)} CO2e, {format_energy(standing.energy_j)}, {significant(standing.power_w)} W"
     found = [("fitprint", f"epoch {standing.epoch}{of}, {format_duration(time_s)}"), ("so far", used)]
     if standing.forecast_g is not None:

@@ -139,6 +139,7 @@ class Run:
             self._books.cut()
         self._chronicle.weigh_again()
         spent = self._chronicle.spent()
+        self._warn_unasked(spent)
         self.watch.conclude(spent)
         self._chronicle.status = status or ("stopped" if self.watch.should_stop else "completed")
         self._books.frozen = True
@@ -335,3 +336,9 @@ class Run:
             if unbooked is not None:
                 self.opening.open()
                 self._chronicle.progress(unbooked)
+                self._warn_unasked(self._chronicle.spent(unbooked.joules))
+
+    def _warn_unasked(self, spent: Spent) -> None:
+        """A loop may forget to ask its budgets; validations and the like need not."""
+        if self._chronicle.records.kind == "fit" and self._team is None:
+            self.watch.unasked(spent)

@@ -47,7 +47,7 @@ def at_this_pace(forecast: Forecast, reached: Reached, needs: Range | None, unit
     where = f"; at this pace the budget is reached in {forecast.unit} {reached.epoch}"
     if needs is None or forecast.end is None:
         return f"{where}{_epochs(reached)}"
-    return f"{where} of {math.ceil(forecast.end)}{_epochs(reached)}; the run would need {_amount(needs, unit)}"
+    return f"{where} of 0-{math.ceil(forecast.end) - 1}{_epochs(reached)}; the run would need {_amount(needs, unit)}"
 
 
 def exceeded(needs: Range | None, unit: str) -> str:

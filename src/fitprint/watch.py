@@ -16,6 +16,9 @@ from fitprint.units import format_quantity, format_used
 # check="epoch" looks inside an epoch so often that one interval costs at most this share of what is left.
 INTERVAL_SHARE = 0.01
 TOO_SMALL = " The budget does not cover the first step."
+# Who trains on after a decision, and how a loop asks for one.
+GOES_ON = "a framework by its own minimum of epochs or steps, or a loop that does not look at should_stop"
+ASK = "write `for epoch in tracker.epochs(range(n)):`, or `with tracker.batch():` around batches inside it"
 
 
 class Watch:
@@ -43,7 +46,7 @@ class Watch:
         self._said: set[tuple[str, int]] = set()
         self._undelivered: list[Callable[[Decision], object]] = []
         self._looks_inside = False
-        self._went_on = False
+        self._went_on = self._asked = False
 
     @property
     def should_stop(self) -> bool:
@@ -71,6 +74,7 @@ class Watch:
             number: Number of the one that would begin; ``epochs_done`` by default.
             schedule: The framework's plan.
         """
+        self._asked = True
         number = epochs_done if number is None else number
         ahead = pace.next_epoch(number, schedule)
         for budget in self.budgets:
@@ -111,10 +115,18 @@ class Watch:
 
     def during(self, spent: Spent, interval_j: float) -> None:
         """Decide, in a run without epochs, whether the time up to the next look still fits."""
+        self._asked = True
         for budget in self.budgets:
             self._warn(budget, spent)
             need = Expected(interval_j, CLOSING_MARGIN * interval_j)
             self._decide(budget, spent, need, budget.min_epochs, "in mid-run", "going on until the next look")
+
+    def unasked(self, spent: Spent) -> None:
+        """Warn where the program never asks whether to go on: then no budget can stop it."""
+        for budget in () if self._asked else self.budgets:
+            self._warn(budget, spent)
+            if spent.of(budget.quantity) >= budget.quantity.value and self._first_time("unasked", budget):
+                self._say(f"nobody has asked the budget of {budget.limit}, which is used up: {ASK}")
 
     def batches_to_next_look(self, spent: Spent, per_batch_j: float) -> int:
         """How many batches may pass before the next look inside the epoch, by the strictest budget."""
@@ -235,7 +247,7 @@ class Watch:
             used += level.others if level is not None else 0.0
         if used > self.decision.limit:
             in_the_end = format_quantity(used, self.decision.unit)
-            more = f" The framework went on all the same (its own minimum of epochs or steps): {in_the_end} in the end."
+            more = f" The training went on all the same ({GOES_ON}): {in_the_end} in the end."
             self.decision = replace(self.decision, sentence=self.decision.sentence + more)
 
     def deliver(self) -> None:

@@ -236,7 +236,7 @@ def test_the_warning_foretells_by_grams_or_joules():
     w = Watch(Budget.several(["1.1 g", "2000 J"]), said.append, lambda: forecast)
     w.before(spent(1001), pace_of(*[100] * 10), epochs_done=10, power_w=0)
     assert said[0].startswith(
-        "91 % of the budget of 1.1 g is used (1 g); at this pace the budget is reached in epoch 10 of 50 (10 to "
+        "91 % of the budget of 1.1 g is used (1 g); at this pace the budget is reached in epoch 10 of 0-49 (10 to "
     )
     assert "the run would need 5 g (" in said[0]
 

@@ -241,11 +241,29 @@ def test_a_warning_is_given_once_at_its_share(tracker, clock, caplog):
     warned = [r.getMessage() for r in caplog.records if "budget of 1000 J is used" in r.getMessage()]
     assert len(warned) == 1
     assert warned[0].startswith(
-        "50 % of the budget of 1000 J is used (500 J); at this pace the budget is reached in epoch 9 of 20 (9 to "
+        "50 % of the budget of 1000 J is used (500 J); at this pace the budget is reached in epoch 9 of 0-19 (9 to "
     )
     assert "; the run would need 2,000 J (" in warned[0]
     assert t.footprint.status == "completed"
     assert len(t.footprint.epochs) == 20
+
+
+def test_a_loop_that_never_asks_its_budget_is_warned_while_it_lasts_and_told_how(tracker, clock, caplog):
+    with tracker(budget="1000 J") as t:
+        for _ in range(2):
+            clock.advance(8.0)
+            t._guard.run._books.meter.snapshot()
+            t._guard.run._tick()
+        said = [r.getMessage() for r in caplog.records if "budget of 1000 J" in r.getMessage()]
+    assert said[0].startswith("80 % of the budget of 1000 J is used (800 J)")
+    assert "nobody has asked the budget of 1000 J, which is used up: write `for epoch in tracker.epochs(" in said[1]
+    assert len([r for r in caplog.records if "budget of 1000 J" in r.getMessage()]) == 2
+
+
+def test_a_short_loop_that_never_asked_its_budget_is_told_at_the_end(tracker, clock, caplog):
+    with tracker(budget="1000 J"):
+        clock.advance(11.0)
+    assert len([r for r in caplog.records if "nobody has asked the budget" in r.getMessage()]) == 1
 
 
 def test_a_callable_is_called_once_and_the_run_stops(tracker, clock):

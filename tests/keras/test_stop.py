@@ -131,4 +131,4 @@ def test_the_warning_says_when_the_budget_will_be_reached(carbon, pace, model, d
     model.fit(**data, epochs=50, callbacks=[callback, pace])
     said = [record.getMessage() for record in caplog.records if "is used" in record.getMessage()]
     assert len(said) == 1
-    assert "at this pace the budget is reached in epoch 19 of 50 (" in said[0]
+    assert "at this pace the budget is reached in epoch 19 of 0-49 (" in said[0]

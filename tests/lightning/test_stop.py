@@ -214,5 +214,5 @@ def test_the_warning_says_when_the_budget_will_be_reached(carbon, model, trainer
     trainer(callback, max_epochs=50, num_sanity_val_steps=0).fit(model())
     said = [record.getMessage() for record in caplog.records if "is used" in record.getMessage()]
     assert len(said) == 1
-    assert "at this pace the budget is reached in epoch 19 of 50 (" in said[0]
+    assert "at this pace the budget is reached in epoch 19 of 0-49 (" in said[0]
     assert "the run would need 6.94 Wh (" in said[0]
