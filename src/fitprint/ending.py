@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Of the summary's lines, those that are said; the rest is in the record.
 SAID = ("energy", "place", "budget", "stopped")
-LABELS = {"energy": "measured"}
+LABELS = {"energy": "parts"}
 # A stage by itself, such as a validation, is said in one line.
 WHOLE_RUNS = ("fit", "command")
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from fitprint.account import PHASES
 from fitprint.batches import BatchCount, CountedBatches, length_of
 from fitprint.config import Config
+from fitprint.errors import refusal
 from fitprint.events import EventTracker
 from fitprint.notices import logger, show_on_console
 from fitprint.pace import Schedule
@@ -39,7 +40,16 @@ class LoopTracker(EventTracker):
 
         Args:
             iterable: One item per epoch, for example ``range(100)``; ``range(5, 100)`` goes on from epoch 5.
+
+        Raises:
+            ConfigError: If it cannot be iterated over.
         """
+        if not isinstance(iterable, Iterable):
+            hint = f"Write tracker.epochs(range({iterable}))." if isinstance(iterable, int) else "Write tracker.epochs(range(100))."
+            raise refusal("epochs", expected="something to loop over", came=iterable, hint=hint)
+        return self._epochs(iterable)
+
+    def _epochs(self, iterable: Iterable[T]) -> Iterator[T]:
         self._remind_to_start()
         first = iterable.start if isinstance(iterable, range) and iterable.step == 1 else 0
         schedule = Schedule(epochs=first + len(iterable) if isinstance(iterable, Sized) else None)

@@ -82,7 +82,7 @@ def test_on_a_terminal_a_run_ends_with_a_table_of_totals_each_with_its_unit():
     rows = dict(re.findall(r"│ (\w+) +│ (.*?) +│", table))
     assert re.fullmatch(r"1\.24 g \(95 % interval [\d.]+ m?g to [\d.]+ g\)", rows["CO2e"])
     assert (rows["energy"], rows["time"], rows["status"]) == ("30 Wh", "5 min 00 s, epochs: 3", "stopped")
-    assert "gpu 30 Wh (counter); 100 % measured, 100 % of the time covered" in rows["measured"]
+    assert "gpu 30 Wh (counter); 100 % measured, 100 % of the time covered" in rows["parts"]
     assert "France (FR)" in rows["place"]
     assert "g CO2e/kWh" in rows["place"]
     assert rows["budget"] == "82.9 % of 1.5 g used"
@@ -105,7 +105,7 @@ def test_into_a_pipe_the_same_is_said_in_plain_lines(environ):
     lines = done.stderr.splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("fitprint: 1.24 g CO2e ("))
     assert lines[at].endswith("30 Wh in 5 min 00 s, 3 epochs, stopped")
-    assert [line.split()[0] for line in lines[at + 1 :]] == ["measured", "place", "budget", "stopped"]
+    assert [line.split()[0] for line in lines[at + 1 :]] == ["parts", "place", "budget", "stopped"]
 
 
 def test_a_terminal_that_cannot_draw_has_the_plain_lines():

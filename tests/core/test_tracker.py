@@ -260,6 +260,11 @@ def test_a_loop_that_never_asks_its_budget_is_warned_while_it_lasts_and_told_how
     assert len([r for r in caplog.records if "budget of 1000 J" in r.getMessage()]) == 2
 
 
+def test_a_number_of_epochs_is_refused_with_the_loop_to_write(tracker):
+    with tracker() as t, pytest.raises(ConfigError, match=r"Write tracker\.epochs\(range\(5\)\)"):
+        t.epochs(5)
+
+
 def test_a_short_loop_that_never_asked_its_budget_is_told_at_the_end(tracker, clock, caplog):
     with tracker(budget="1000 J"):
         clock.advance(11.0)
