@@ -104,7 +104,7 @@ def row(framework: str, training: Training, arm: str, found: Sequence[Block]) ->
     training_s = statistics.fmean(watch.wall_s for watch in plain)
     alone_s = max(EPOCHS * EPOCH_S, statistics.fmean(watch.cpu_s for watch in plain))
     wall_s, cpu_s, whole_s = (differences(found, arm, name) for name in ("wall_s", "cpu_s", "whole_cpu_s"))
-    shares = [_shares([d / whole for d in found]) for found, whole in ((wall_s, training_s), (cpu_s, alone_s))]
+    shares = [_shares([d / whole for d in added]) for added, whole in ((wall_s, training_s), (cpu_s, alone_s))]
     epoch_ms, once_ms = statistics.fmean(cpu_s) / EPOCHS * 1e3, (statistics.fmean(whole_s) - statistics.fmean(cpu_s)) * 1e3
     cells = [
         f"{training_s:.2f} s",
