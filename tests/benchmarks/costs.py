@@ -32,13 +32,15 @@ from fitprint.sensors.probe import Surroundings
 
 US, MS = 1e6, 1e3
 BELGIUM = Place("gcp:europe-west1", "", "")
+PAUSE_S = 0.01
 LISTENING_S = 2.0 if QUICK else 8.0
 
 
-def per_call_us(action: Callable[[], object], calls: int, rounds_of: int = 40) -> float:
-    """Best of many rounds of a few milliseconds: noise only ever adds, and other programs leave some of them alone."""
+def per_call_us(action: Callable[[], object], calls: int, rounds_of: int = 200) -> float:
+    """Best of many rounds of a few milliseconds: noise only ever adds, and who has just slept is left alone for so long."""
     rounds = []
     for _ in range(rounds_of):
+        time.sleep(PAUSE_S)
         began = time.perf_counter()
         for _ in range(calls):
             action()
@@ -60,7 +62,7 @@ def start_cost_ms(folder: Path) -> float:
 def boundary_us(folder: Path, gpus: int) -> float:
     """Entering a phase: one reading, one booking."""
     tracker = started(folder, gpus, ledger="off")
-    cost = per_call_us(lambda: (tracker.enter("validate"), tracker.leave("validate")), 100) / 2
+    cost = per_call_us(lambda: (tracker.enter("validate"), tracker.leave("validate")), 25) / 2
     tracker.close()
     return cost
 
@@ -165,7 +167,7 @@ def over_time_us(folder: Path) -> float:
     now_s = SystemClock().time()
     series = HourlySeries([(now_s + 3600 * i, 50.0 + i) for i in range(-24, 24)], "hours", "as given")
     tracker = started(folder, 1, ledger="off", intensity=series)
-    cost = per_call_us(lambda: (tracker.enter("validate"), tracker.leave("validate")), 100) / 2
+    cost = per_call_us(lambda: (tracker.enter("validate"), tracker.leave("validate")), 25) / 2
     tracker.close()
     return cost
 
