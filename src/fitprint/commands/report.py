@@ -27,7 +27,7 @@ from fitprint.regrams import regrams
 from fitprint.report.card import KEY, TRAINING_TYPES, card, card_rows
 from fitprint.report.document import Amounts, Document, Table, of_runs, pairs_table
 from fitprint.report.front_matter import write_into
-from fitprint.report.html import html_report
+from fitprint.report.html import page_of
 from fitprint.report.latex import bibliography, latex
 from fitprint.report.markdown import markdown
 from fitprint.report.rows import to_csv
@@ -35,7 +35,7 @@ from fitprint.report.total import total_details, total_headline
 from fitprint.timeline import Timeline
 from fitprint.union import union
 
-DOCUMENTS: dict[str, Callable[[Document], str]] = {"md": markdown, "latex": latex, "html": html_report}
+DOCUMENTS: dict[str, Callable[[Document], str]] = {"md": markdown, "latex": latex, "html": page_of}
 FORMATS = ("text", *DOCUMENTS, "json", "csv", "card")
 
 
