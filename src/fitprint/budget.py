@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, Literal
 
 from fitprint.errors import refusal
-from fitprint.units import QUANTITY_EXPECTED, Quantity, parse_quantity
+from fitprint.units import QUANTITY_EXPECTED, Quantity, bare_number, parse_quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Budget:
     def __post_init__(self) -> None:
         if not isinstance(self.limit, str):
             number = isinstance(self.limit, int | float) and not isinstance(self.limit, bool) and abs(self.limit) < 1e15
-            hint = f"A bare number has no unit. Write for example '{self.limit:g} g' or '{self.limit:g} kWh'." if number else ""
+            hint = bare_number(self.limit, f"{self.limit:g}") if number else ""
             raise refusal("budget", expected=QUANTITY_EXPECTED, came=self.limit, hint=hint)
         parse_quantity(self.limit)
         if self.scope not in ("run", "project"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fitprint.configurations import grouped, scored, telling_metric
+from fitprint.configurations import grouped, known_metric, scored, telling_metric
 from fitprint.errors import ConfigError, FitprintError
 from fitprint.footprint import Footprint
 from fitprint.ledger.selection import Ledgers, recorded
@@ -190,7 +190,7 @@ def compare(
         footprints += recorded(ledger, project=project, run_ids=ids)
     if not footprints:
         raise FitprintError("nothing to compare: there are no runs.")
-    metric = metric or _metric(footprints)
+    metric = known_metric(metric, footprints) if metric else _metric(footprints)
     direction = chosen_mode(mode, metric)
     comparable, left_out = scored(footprints, metric, direction)
     if not comparable:

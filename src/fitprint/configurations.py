@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fitprint.errors import refusal
 from fitprint.footprint import Footprint
 from fitprint.metrics import Mode, mode_of, telling
 
@@ -23,6 +24,18 @@ def telling_metric(footprints: Iterable[Footprint]) -> str | None:
     had = Counter(name for run in footprints for name in {n for epoch in run.epochs for n in epoch.metrics})
     most = max((count for name, count in had.items() if mode_of(name)), default=0)
     return telling(name for name, count in had.items() if count == most)
+
+
+def known_metric(metric: str, runs: Sequence[Footprint]) -> str:
+    """The metric, if a run has it.
+
+    Raises:
+        ConfigError: If none has.
+    """
+    there = sorted({name for run in runs for epoch in run.epochs for name in epoch.metrics})
+    if metric not in there:
+        raise refusal("metric", expected=f"one of {', '.join(there)}" if there else "none: no run has any", came=metric, near=there)
+    return metric
 
 
 def scored(footprints: Iterable[Footprint], metric: str, mode: Mode) -> tuple[list[tuple[Footprint, float]], dict[str, str]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-from fitprint.errors import refusal
+from fitprint.errors import ConfigError, did_you_mean, refusal
 from fitprint.units import significant
 
 Mode = Literal["max", "min"]
@@ -39,9 +39,18 @@ def chosen_mode(mode: str, name: str) -> Mode:
         return "max" if mode == "max" else "min"
     found = mode_of(name)
     if found is None:
-        hint = f"Say whether a larger {name!r} is better: mode='max' or mode='min'."
-        raise refusal("mode", expected="'max' or 'min', for the metric's name does not say which is better", came=mode, hint=hint)
+        guess = _spelled(name)
+        or_else = f" Or did you mean {guess!r}?" if guess else ""
+        raise ConfigError(
+            f"the name of the metric {name!r} does not say whether more of it is better. Give mode='max' or mode='min'.{or_else}"
+        )
     return found
+
+
+def _spelled(name: str) -> str | None:
+    """The name with a word that is nearly one of those known spelled like it."""
+    pairs = ((word, did_you_mean(word, f"{LOWER_IS_BETTER} {HIGHER_IS_BETTER}".split())) for word in sorted(_words(name)))
+    return next((name.casefold().replace(word, guess) for word, guess in pairs if guess), None)
 
 
 def telling(names: Iterable[str]) -> str | None:

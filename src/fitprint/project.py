@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from fitprint.clock import iso_utc
-from fitprint.configurations import telling_metric
-from fitprint.errors import LedgerError, refusal
+from fitprint.configurations import known_metric, telling_metric
+from fitprint.errors import LedgerError
 from fitprint.footprint import Footprint
 from fitprint.ledger.selection import Ledgers, recorded
 from fitprint.metrics import chosen_mode
@@ -122,7 +122,7 @@ def _total(project: str, everything: Sequence[Footprint], final: str | None, met
     counted = {run.run_id: run for run in runs}
     last = _final([counted.get(run.run_id, run) for run in everything], final)
     total_g = _sum(run.co2e_g for run in runs)
-    name = telling_metric(everything) if metric is None else _known(metric, everything)
+    name = telling_metric(everything) if metric is None else known_metric(metric, everything)
     return ProjectTotal(
         project=project,
         runs=len(runs),
@@ -145,14 +145,6 @@ def _total(project: str, everything: Sequence[Footprint], final: str | None, met
 
 
 _SUMMED = ("energy_j", "energy_low_j", "energy_high_j", "co2e_low_g", "co2e_high_g", "embodied_g")
-
-
-def _known(metric: str, runs: Sequence[Footprint]) -> str:
-    """The metric, if a run has it."""
-    there = sorted({name for run in runs for epoch in run.epochs for name in epoch.metrics})
-    if metric not in there:
-        raise refusal("metric", expected=f"one of {', '.join(there)}" if there else "none: no run has any", came=metric, near=there)
-    return metric
 
 
 def _nested(runs: Sequence[Footprint]) -> set[str]:

@@ -15,6 +15,10 @@ J_PER_KWH = 3.6e6
 
 GRAMS = {"mg": 1e-3, "g": 1.0, "kg": 1e3, "t": 1e6}
 JOULES = {"J": 1.0, "kJ": 1e3, "MJ": 1e6, "GJ": 1e9, "Wh": J_PER_WH, "kWh": J_PER_KWH, "MWh": 1e3 * J_PER_KWH}
+WORDS = {
+    "milligram": "mg", "gram": "g", "kilogram": "kg", "tonne": "t", "joule": "J", "kilojoule": "kJ", "megajoule": "MJ",
+    "gigajoule": "GJ", "watt-hour": "Wh", "kilowatt-hour": "kWh", "megawatt-hour": "MWh",
+}  # fmt: skip
 QUANTITY_EXPECTED = "a mass of CO2e such as '250 g' or '2 kg', or an energy such as '0.5 kWh' or '900 kJ'"
 
 # From here on three significant digits round up to the next unit.
@@ -22,7 +26,9 @@ ROUNDS_UP = 0.9995
 
 _DIGITS = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _NUMBER = re.compile(rf"\s*{_DIGITS}\s*")
-_QUANTITY = re.compile(rf"\s*{_DIGITS}\s*([A-Za-z]+)\s*")
+# Fitprint itself writes "250 g CO2e".
+_QUANTITY = re.compile(rf"\s*{_DIGITS}\s*([A-Za-z-]+?)(\s*CO[2₂]eq?)?\s*", re.IGNORECASE)
+_COMMA = re.compile(r"\s*([+-]?\d+),(\d+)\s*([A-Za-z]+)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +42,68 @@ class Quantity:
 def parse_quantity(text: str, what: str = "budget") -> Quantity:
     """Read ``"250 g"``, ``"2 kg"``, ``"0.5 kWh"`` or ``"900 kJ"``.
 
-    Unit names are matched exactly first and without regard to case second, so that ``"2 KG"``
-    works while ``"1 mj"`` (milli or mega?) is read as megajoule like every other ``MJ``.
+    A mass may end in ``CO2e``, and units may be written out (``"250 grams"``). Case does not matter (``"2 KG"``), except
+    where it tells milli from mega: ``"1 mJ"`` is refused.
 
     Raises:
         ConfigError: If the text is not a positive, finite number with a known unit.
     """
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        bare = _NUMBER.fullmatch(text) is not None
-        hint = f"A bare number has no unit. Write for example '{text.strip()} g' or '{text.strip()} kWh'." if bare else ""
-        raise refusal(what, expected=QUANTITY_EXPECTED, came=text, hint=hint)
-    number, word = match.groups()
+        raise refusal(what, expected=QUANTITY_EXPECTED, came=text, hint=_hint(text))
+    number, word, of_co2e = match.groups()
     unit = _unit(word)
-    if unit is None:
-        guess = did_you_mean(word, [*GRAMS, *JOULES])
-        hint = f"Did you mean {f'{number} {guess}'!r}?" if guess else ""
-        raise refusal(what, expected=QUANTITY_EXPECTED, came=text, hint=hint)
+    if unit is None or (of_co2e and unit not in GRAMS):
+        raise refusal(what, expected=QUANTITY_EXPECTED, came=text, hint=_nearest(number, word))
     value = float(number) * (GRAMS.get(unit) or JOULES[unit])
     if not (math.isfinite(value) and value > 0):
         raise refusal(what, expected=f"more than zero: {QUANTITY_EXPECTED}", came=text)
     return Quantity(value, "g" if unit in GRAMS else "J")
 
 
+def bare_number(number: float, text: str) -> str:
+    """What to write instead of a number without a unit.
+
+    Args:
+        number: It.
+        text: The same, as it is written.
+    """
+    written = text if number > 0 else "250"
+    return f"A bare number has no unit. Write for example '{written} g' or '{written} kWh'."
+
+
 def _unit(word: str) -> str | None:
     known = {**GRAMS, **JOULES}
     if word in known:
         return word
-    return {name.casefold(): name for name in known}.get(word.casefold())
+    folded = word.casefold()
+    unit = {name.casefold(): name for name in known}.get(folded) or WORDS.get(folded.removesuffix("s"))
+    return None if unit is None or _milli_or_mega(word, unit) else unit
+
+
+def _milli_or_mega(word: str, unit: str) -> bool:
+    """Whether a unit in another case can be a prefix a thousand million times as large, or as small."""
+    return word.casefold() == unit.casefold() and unit[0] in "mM" and word[0] != unit[0]
+
+
+def _hint(text: str) -> str:
+    """How to write a text that is not one number and one unit."""
+    if _NUMBER.fullmatch(text):
+        return bare_number(float(text), text.strip())
+    if _QUANTITY.fullmatch(f"{text.strip()}e"):  # CO2 alone
+        return f"Did you mean {f'{text.strip()}e'!r}?"
+    if not (comma := _COMMA.fullmatch(text)):
+        return ""
+    whole, rest, word = comma.groups()
+    thousands = f"{f'{whole}{rest} {word}'!r} or " if len(rest) == 3 else ""
+    return f"Did you mean {thousands}{f'{whole}.{rest} {word}'!r}?"
+
+
+def _nearest(number: str, word: str) -> str:
+    if word.casefold() == "mg":
+        return f"Did you mean '{number} mg' or '{number} t'?"
+    guess = did_you_mean(word, [*GRAMS, *JOULES])
+    return f"Did you mean {f'{number} {guess}'!r}?" if guess else ""
 
 
 def wh(energy_j: float) -> float:

@@ -18,8 +18,8 @@ def test_runs_prints_json_with_the_documented_keys(capsys):
         list(tracker.epochs(range(2)))
     assert main(["runs", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert list(rows[0]) == ["run_id", "project", "name", "status", "started_at", "duration_s", "energy_j", "co2e_g", "epochs"]
-    assert (rows[0]["run_id"], rows[0]["epochs"]) == (tracker.footprint.run_id, 2)
+    assert " ".join(rows[0]) == "run_id project name kind status started_at duration_s energy_j co2e_g epochs"
+    assert (rows[0]["run_id"], rows[0]["kind"], rows[0]["epochs"]) == (tracker.footprint.run_id, "fit", 2)
 
 
 def test_runs_prints_a_table_in_which_only_names_without_measure_are_cut_off(capsys):
@@ -34,6 +34,14 @@ def test_runs_prints_a_table_in_which_only_names_without_measure_are_cut_off(cap
     assert "[bold]hostile[/bold]" in out
     assert "long" * 9 in out
     assert "long" * 11 not in out
+
+
+def test_the_table_tells_a_test_from_a_training(capsys):
+    for kind in ("fit", "test"):
+        with Tracker(region="FR", kind=kind):
+            pass
+    assert main(["runs"]) == 0
+    assert [line.split()[1:3] for line in capsys.readouterr().out.splitlines()[1:]] == [["fit", "completed"], ["test", "completed"]]
 
 
 def test_no_runs_is_a_message_and_no_failure(capsys):

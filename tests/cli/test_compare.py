@@ -122,8 +122,8 @@ def test_the_axes_names_stay_in_the_figure():
     [
         (["--project", "swep"], 1, "Did you mean 'sweep'?"),
         (["no-such-run"], 1, "has no run 'no-such-run'"),
-        (["--metric", "reward"], 2, "--mode 'max' or --mode 'min'"),
-        (["--metric", "val_f1"], 1, "has no val_f1"),
+        (["--metric", "val_f1"], 2, "Expected one of "),
+        (["--metric", "nope"], 2, "--metric 'nope' is not valid"),
         (["--mode", "most"], 2, "mode"),
         (["--figure", "x.bmp"], 2, ".svg, .png, .pdf"),
         (["--figure", "no/such/x.png"], 1, "cannot write"),

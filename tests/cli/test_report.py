@@ -50,6 +50,30 @@ def test_the_last_run_is_shown_as_its_summary(tmp_path, capsys):
     assert capsys.readouterr().out == f"{footprint}\n"
 
 
+def test_without_an_id_the_training_is_meant_and_not_the_test_after_it(tmp_path, capsys):
+    measured(tmp_path, run_id="training", name="digits")
+    measured(tmp_path, run_id="checked", hours=1, kind="test")
+    assert main(["report", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["run_id"] == "training"
+    assert "this is training (fit, digits, completed)" in err
+    assert main(["advise", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run_id"] == "training"
+    assert main(["report", "checked"]) == 0
+    assert "no run was named" not in capsys.readouterr().err
+
+
+def test_where_nothing_was_trained_the_last_run_is_meant_and_its_grams_are_no_trainings(tmp_path, capsys):
+    measured(tmp_path, run_id="checked", hours=1, kind="test")
+    assert main(["report", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run_id"] == "checked"
+    readme = tmp_path / "README.md"
+    readme.write_text("# Model\n")
+    assert main(["report", "--into", str(readme), "--training-type", "fine-tuning"]) == 2
+    assert "checked is of kind test" in capsys.readouterr().err
+    assert readme.read_text() == "# Model\n"
+
+
 def test_grams_are_worked_out_again_from_the_hours_of_the_run(tmp_path, capsys, series):
     footprint = measured(tmp_path)
     assert footprint.co2e_g == pytest.approx(0.72 * 1.5 * 200)

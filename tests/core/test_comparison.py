@@ -144,8 +144,8 @@ def test_the_metric_is_the_one_that_most_of_the_runs_have():
     [
         ({"runs": []}, FitprintError, "no runs"),
         ({"runs": [run("a", 1.0, 1.0, metric="reward")]}, ConfigError, "reward"),
-        ({"runs": [run("a", 1.0, 1.0)], "metric": "reward"}, ConfigError, "mode"),
-        ({"runs": [run("a", 1.0, 1.0)], "metric": "val_loss"}, FitprintError, "a has no val_loss"),
+        ({"runs": [run("a", 1.0, 1.0, metric="reward")], "metric": "reward"}, ConfigError, "mode='max' or mode='min'"),
+        ({"runs": [run("a", 1.0, 1.0)], "metric": "val_loss"}, ConfigError, "Expected one of val_acc"),
         ({"runs": ["missing"]}, FitprintError, "missing"),
         ({"project": "none"}, FitprintError, "no runs"),
     ],

@@ -34,6 +34,7 @@ def user_file(text):
         ({"budget": "2kgs"}, "Did you mean '2 kg'?"),
         ({"budget": 0.5}, "A bare number has no unit. Write for example '0.5 g' or '0.5 kWh'."),
         ({"budget": ["1 kg", 3]}, "Write for example '3 g'"),
+        ({"budget": 0}, "Write for example '250 g'"),
         ({"budget": True}, "such as '250 g'"),
         ({"region": "XX"}, "a country ('FR', 'France')"),
         ({"region": "Frnace"}, "Did you mean 'France'?"),

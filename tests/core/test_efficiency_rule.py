@@ -146,6 +146,8 @@ def test_what_makes_no_sense_is_refused_at_construction(options, word):
 
 
 def test_a_name_that_does_not_say_which_way_is_better_needs_a_mode():
+    with pytest.raises(ConfigError, match=r"metric 'val_accc' .* mode='min'\. Or did you mean 'val_acc'\?"):
+        Efficiency("val_accc", min_gain_per_g=1)
     with pytest.raises(ConfigError, match="mode='max' or mode='min'"):
         Efficiency("val_reward", min_gain_per_g=1)
     assert first_stop(Efficiency("val_reward", min_gain_per_g=1, mode="max", patience=1), [1, 1], name="val_reward") == 1

@@ -51,15 +51,15 @@ def test_a_ledger_and_what_it_is_asked_for_are_tables_of_its_runs(tmp_path):
         assert "<img" not in shown
         assert shown.count("<tr>") == 3
         cells = texts(shown)
-        assert cells[1:4] == ["p &amp; q", "first", "completed"]
-        assert cells[5:7] == ["3 min 20 s", "20 Wh"]
-        assert re.fullmatch(r"[\d.]+ m?g", cells[7])
+        assert cells[1:5] == ["p &amp; q", "first", "fit", "completed"]
+        assert cells[6:8] == ["3 min 20 s", "20 Wh"]
+        assert re.fullmatch(r"[\d.]+ m?g", cells[8])
     assert json.loads(json.dumps(ledger.runs())) == ledger.runs()
 
 
 def test_of_many_runs_the_newest_are_shown_and_how_many_are_not():
-    row = {"project": None, "name": None, "status": "completed", "started_at": "", "duration_s": 1.0, "energy_j": 1.0}
-    rows = Runs({**row, "co2e_g": None, "run_id": f"run-{i}", "epochs": 1} for i in range(1000))
+    row = {"project": None, "name": None, "kind": "fit", "status": "completed", "started_at": "", "duration_s": 1.0}
+    rows = Runs({**row, "energy_j": 1.0, "co2e_g": None, "run_id": f"run-{i}", "epochs": 1} for i in range(1000))
     shown = rows._repr_html_()
     assert shown.count("<tr>") == SHOWN + 1
     assert "run-999" in shown

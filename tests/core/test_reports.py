@@ -397,6 +397,14 @@ def test_without_matplotlib_and_jinja2_there_is_a_page_and_the_others_say_what_t
     )
 
 
+def test_without_jinja2_and_markupsafe_one_run_has_a_plain_page_and_several_say_what_to_install():
+    bare = ["matplotlib", "jinja2", "markupsafe", "numpy", "pandas"]
+    code = "from fitprint.report import document, html; print(html.page_of(document.of_runs([run{}])))"
+    assert "<h1>Footprint of a</h1>" in without(bare, code.format("")).stdout
+    assert "pip install 'fitprint[report]'" in without(bare, code.format(", run")).stderr
+    assert "<!doctype html>" in without(bare, "print(run.to_html())").stdout
+
+
 def test_without_matplotlib_the_report_has_no_figures():
     done = without(["matplotlib"], "print(run.to_html())")
     assert "What is counted" in done.stdout

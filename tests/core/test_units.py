@@ -54,7 +54,14 @@ def test_any_positive_number_with_a_unit_is_read_in_grams_or_joules(value, unit,
         ("+.5kwh", 1_800_000, "J"),
         ("5. kg", 5_000, "g"),
         ("900 kJ", 900_000, "J"),
-        ("1 mj", 1_000_000, "J"),
+        ("3 kj", 3_000, "J"),
+        ("250 g CO2e", 250, "g"),
+        ("250 gCO2eq", 250, "g"),
+        ("1.5kgCO₂e", 1_500, "g"),
+        ("250 grams", 250, "g"),
+        ("3 Kilograms", 3_000, "g"),
+        ("500 Joules", 500, "J"),
+        ("2 kilowatt-hours", 7_200_000, "J"),
     ],
 )
 def test_case_spaces_and_ways_to_write_a_number_do_not_matter(text, value, unit):
@@ -71,7 +78,31 @@ def test_a_misspelt_unit_is_refused_with_the_fix_in_the_message(text, fix):
         parse_quantity(text)
 
 
-@pytest.mark.parametrize("text", ["", "5", "kg", "1,5 kg", "1_000 g", "2 kg.", "nan kg", "inf g", "two kg", "2 kg CO2"])
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("1 mJ", "'1 MJ'"),
+        ("1 mj", "'1 MJ'"),
+        ("2 mWh", "'2 MWh'"),
+        ("2mwh", "'2 MWh'"),
+        ("1 Mg", "'1 mg' or '1 t'"),
+        ("1,5 kg", "'1.5 kg'"),
+        ("2 kg CO2", "'2 kg CO2e'"),
+        ("1,500 g", "'1500 g' or '1.500 g'"),
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused_with_the_ways_to_write_it(text, fix):
+    with pytest.raises(ConfigError, match=re.escape(f"Did you mean {fix}?")):
+        parse_quantity(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "0.0"])
+def test_a_bare_number_that_no_budget_can_be_is_not_offered_again(text):
+    with pytest.raises(ConfigError, match="Write for example '250 g' or '250 kWh'"):
+        parse_quantity(text)
+
+
+@pytest.mark.parametrize("text", ["", "5", "kg", "1,5 kg", "1_000 g", "2 kg.", "nan kg", "inf g", "two kg", "2 kWh CO2e"])
 def test_text_that_is_not_one_number_and_one_unit_is_refused_with_an_example(text):
     with pytest.raises(ConfigError, match="such as '250 g'"):
         parse_quantity(text)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fitprint.advice import NOTHING, OVERLAP, advise
 from fitprint.carbon.series_file import read_series
-from fitprint.errors import FitprintError
+from fitprint.commands.chosen import last_run
 from fitprint.footprint import Footprint
 from fitprint.ledger.ledger import Ledger
 
@@ -17,7 +17,7 @@ from fitprint.ledger.ledger import Ledger
 def add(commands: Any) -> None:
     """Add the subcommand's parser."""
     parser = commands.add_parser("advise", help="what would have made a run smaller, with its grams and the evidence")
-    parser.add_argument("--run", metavar="ID", help="as `fitprint runs` lists it; the last run by default")
+    parser.add_argument("--run", metavar="ID", help="as `fitprint runs` lists it; by default the last training")
     parser.add_argument("--ledger", metavar="FILE", help="file or URL, fitprint.db in this folder by default")
     parser.add_argument("--series", type=Path, metavar="FILE", help="CSV of g/kWh over time: also look for a cleaner hour")
     parser.add_argument("--tz", help="zone of times without one in that file, for example Europe/Paris")
@@ -48,10 +48,7 @@ def _advise(options: argparse.Namespace) -> int:
 def _chosen(options: argparse.Namespace) -> tuple[Footprint, list[Footprint]]:
     """The run, and all of its project."""
     ledger = Ledger(options.ledger)
-    rows = ledger.runs()
-    if not rows and options.run is None:
-        raise FitprintError(f"no runs in {ledger.place}. Name another file with --ledger.")
-    run = ledger.footprint(options.run or rows[-1]["run_id"])
+    run = ledger.footprint(options.run) if options.run is not None else last_run(ledger)
     return run, of_project(ledger, run)
 
 

@@ -13,6 +13,7 @@ from fitprint.carbon.hourly import HourlySeries
 from fitprint.carbon.provider_names import find_provider
 from fitprint.carbon.series_file import read_series
 from fitprint.commands.advise import of_project
+from fitprint.commands.chosen import TRAININGS, last_run
 from fitprint.commands.live_series import add_network, fetched
 from fitprint.commands.project import print_project
 from fitprint.errors import FitprintError, refusal
@@ -26,7 +27,7 @@ from fitprint.regrams import regrams
 from fitprint.report.card import KEY, TRAINING_TYPES, card, card_rows
 from fitprint.report.document import Amounts, Document, Table, of_runs, pairs_table
 from fitprint.report.front_matter import write_into
-from fitprint.report.html import html_report
+from fitprint.report.html import page_of
 from fitprint.report.latex import bibliography, latex
 from fitprint.report.markdown import markdown
 from fitprint.report.rows import to_csv
@@ -34,14 +35,14 @@ from fitprint.report.total import total_details, total_headline
 from fitprint.timeline import Timeline
 from fitprint.union import union
 
-DOCUMENTS: dict[str, Callable[[Document], str]] = {"md": markdown, "latex": latex, "html": html_report}
+DOCUMENTS: dict[str, Callable[[Document], str]] = {"md": markdown, "latex": latex, "html": page_of}
 FORMATS = ("text", *DOCUMENTS, "json", "csv", "card")
 
 
 def add(commands: Any) -> None:
     """Add the subcommand's parser."""
     parser = commands.add_parser("report", help="recorded runs or a project: for a paper, a pull request, a model card")
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="ids, as `fitprint runs` lists them; the last run by default")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="ids, as `fitprint runs` lists them; by default the last training")
     parser.add_argument("--run", action="append", default=[], metavar="ID", help="the same; may be repeated")
     parser.add_argument("--project", metavar="NAME", help="all runs of a project: their total, failed and repeated runs included")
     parser.add_argument("--ledger", help="the ledger's file or URL; fitprint.db in this folder by default")
@@ -75,6 +76,7 @@ def _add_card(parser: argparse.ArgumentParser) -> None:
 def _report(options: argparse.Namespace) -> int:
     _check(options)
     runs = _chosen(options)
+    _check_training_type(options, runs)
     total = _total(options, runs)
     if options.into is not None:
         write_into(options.into, KEY, card_rows(_document(options, runs, total), options.training_type))
@@ -108,6 +110,14 @@ def _check(options: argparse.Namespace) -> None:
         raise refusal("output", expected="nothing beside --into", came=str(options.output), hint="Leave one of them out.")
 
 
+def _check_training_type(options: argparse.Namespace, runs: Sequence[Footprint]) -> None:
+    """A run beside a training was none, and its grams are not those of the model."""
+    other = next((run for run in runs if run.kind not in TRAININGS), None)
+    if options.training_type is not None and other is not None and options.project is None:
+        hint = f"{other.run_id} is of kind {other.kind}. Name the training, or leave the option out."
+        raise refusal("training_type", expected="runs that train", came=options.training_type, hint=hint)
+
+
 # ---- what it is about
 
 
@@ -115,11 +125,7 @@ def _chosen(options: argparse.Namespace) -> list[Footprint]:
     if options.project is not None or options.run:
         chosen = recorded(options.ledger, project=options.project, run_ids=options.run)
     else:
-        ledger = Ledger(options.ledger)
-        rows = ledger.runs()
-        if not rows:
-            raise FitprintError(f"no runs in {ledger.place}. Name another file with --ledger.")
-        chosen = [ledger.footprint(rows[-1]["run_id"])]
+        chosen = [last_run(Ledger(options.ledger))]
     return chosen if options.intensity is None else [regrams(run, _series(options, run)) for run in chosen]
 
 

@@ -56,7 +56,7 @@ class Ledger:
         return self.place.path
 
     def runs(self) -> Runs[dict[str, Any]]:
-        """One mapping per run: run_id, project, name, status, started_at, duration_s, energy_j, co2e_g, epochs.
+        """One mapping per run: run_id, project, name, kind, status, started_at, duration_s, energy_j, co2e_g, epochs.
 
         Notebooks show the list as a table.
         """

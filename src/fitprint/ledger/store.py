@@ -185,7 +185,7 @@ class Store:
 
     def _rows(self, which: str, **values: Any) -> list[dict[str, Any]]:
         columns = (
-            "run_id", "project", "name", "status", "started_at", "duration_s", "energy_j", "co2e_g",
+            "run_id", "project", "name", "kind", "status", "started_at", "duration_s", "energy_j", "co2e_g",
             "boot_id", "pid", "pid_started", "heard_at",
         )  # fmt: skip
         query = (

@@ -42,10 +42,21 @@ tr { break-inside: avoid; }
 
 def report_page(footprint: Footprint) -> str:
     """The full report of a run; without jinja2 the plain page."""
+    return page_of(of_runs([footprint]))
+
+
+def page_of(document: Document) -> str:
+    """The full report; without jinja2 the plain page where it is on one run and no total.
+
+    Raises:
+        MissingExtraError: If jinja2 is not installed and there is more to tell.
+    """
     try:
-        return html_report(of_runs([footprint]))
+        return html_report(document)
     except MissingExtraError:
-        return page(footprint)
+        if len(document.runs) != 1 or document.tables:
+            raise
+        return page(document.runs[0])
 
 
 def html_report(document: Document) -> str:
@@ -54,14 +65,12 @@ def html_report(document: Document) -> str:
     Raises:
         MissingExtraError: If jinja2 is not installed.
     """
-    from markupsafe import Markup
-
     shown = document.runs if len(document.runs) == 1 else ()
     values = {
         "d": document,
-        "style": Markup(STYLE),
+        "style": STYLE,
         "charts": _charts(document),
-        "records": [Markup(_records(run)) for run in shown],
+        "records": [_records(run) for run in shown],
         "references": references(document.sources),
     }
     return render("page.html.j2", "An HTML report", values)

@@ -10,7 +10,7 @@ from fitprint.units import format_co2e, format_duration, format_energy
 if TYPE_CHECKING:
     from fitprint.footprint import Footprint
 
-HEAD = ("run", "project", "name", "status", "started (UTC)", "time", "energy", "CO2e", "epochs")
+HEAD = ("run", "project", "name", "kind", "status", "started (UTC)", "time", "energy", "CO2e", "epochs")
 # More rows than these would fill a notebook; the newest are shown.
 SHOWN = 50
 
@@ -27,7 +27,7 @@ class Runs(list[Row]):
         note = f"<p>{left_out:,} older runs are not shown.</p>" if left_out > 0 else ""
         if not self:
             return "<p>No runs.</p>"
-        return table_of(HEAD, [cells(_row(run)) for run in self[-SHOWN:]], numbers=True, words=5) + note
+        return table_of(HEAD, [cells(_row(run)) for run in self[-SHOWN:]], numbers=True, words=6) + note
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
@@ -40,6 +40,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
         row["run_id"],
         row["project"] or "",
         row["name"] or "",
+        row["kind"] or "",
         row["status"] or "",
         (row["started_at"] or "")[:19].replace("T", " "),
         format_duration(row["duration_s"] or 0.0),
@@ -52,5 +53,5 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 def _row(run: Mapping[str, Any] | Footprint) -> Mapping[str, Any]:
     if isinstance(run, Mapping):
         return run
-    names = ("run_id", "project", "name", "status", "started_at", "duration_s", "energy_j", "co2e_g")
+    names = ("run_id", "project", "name", "kind", "status", "started_at", "duration_s", "energy_j", "co2e_g")
     return {**{name: getattr(run, name) for name in names}, "epochs": len(run.epochs)}
