@@ -7,7 +7,7 @@ from typing import Any
 
 from fitprint.carbon.equivalences import equivalent
 from fitprint.footprint import Footprint
-from fitprint.units import J_PER_WH, format_co2e, format_duration, format_energy, format_share
+from fitprint.units import J_PER_WH, format_co2e, format_duration, format_energy, format_share, format_used
 from fitprint_tensorboard.events import Source
 
 
@@ -30,7 +30,7 @@ def row_of(source: Source, last: Mapping[str, float], record: Footprint | None) 
         "co2e": format_co2e(co2e_g),
         "energy": format_energy(energy_j),
         "measured": format_share(last.get("measured_fraction")),
-        "budget": format_share(last.get("budget_used")) if "budget_used" in last else "",
+        "budget": format_used(last["budget_used"]) if "budget_used" in last else "",
         "equivalent": equivalent(co2e_g, energy_j or 0.0) if co2e_g else "",
         **_of_record(record, ended),
     }

@@ -76,7 +76,13 @@ def test_the_budget_is_a_line_and_the_forecast_runs_towards_it(url, look):
     assert figure.locator("svg.canvas line.budget").count() == 1
     note = figure.locator(".note").inner_text()
     assert "warsaw: Stopped before epoch 2: 3.93 g of the budget of 5 g are used" in note
-    assert re.search(r"paris \(small\): \S+ g of the budget of 5 g used by the last epoch, .* within the budget\.", note)
+    assert re.search(r"paris \(small\): \S+ g of the budget of 5 g used so far, .* within the budget\.", note)
+
+
+def test_ticks_that_lie_close_together_have_the_digits_that_tell_them_apart(url, look):
+    units = f"import('{url}data/plugin/fitprint/static/units.js')"
+    told = look(url).page.evaluate(f"{units}.then(({{ labels }}) => [labels([0, 5, 10]), labels([0.69312, 0.69314])])")
+    assert told == [["0", "5", "10"], ["0.69312", "0.69314"]]
 
 
 def test_a_metric_is_drawn_over_the_grams_that_it_took(url, runs, look):

@@ -1,6 +1,6 @@
 // The frame of a chart: scales, ticks, labels that leave each other room.
 import { svg } from "./dom.js";
-import { digits, scaleOf } from "./units.js";
+import { labels, scaleOf } from "./units.js";
 
 const CHARACTER = 6.8; // px of a label's character, at the widest
 const [TOP, RIGHT, BOTTOM] = [26, 14, 40];
@@ -26,15 +26,16 @@ export function frame(width, height, x, y) {
   const yScale = scaleOf(y.unit, Math.max(Math.abs(y.high), Math.abs(y.low)));
   const xScale = scaleOf(x.unit ?? "", x.high);
   const yTicks = ticks(y.low / yScale.factor, y.high / yScale.factor, Math.max(2, (height - TOP - BOTTOM) / 32));
-  const yLabels = yTicks.map((value) => digits(value));
+  const yLabels = labels(yTicks);
   const left = 14 + CHARACTER * Math.max(2, ...yLabels.map((label) => label.length));
   const inner = { left, right: width - RIGHT, top: TOP, bottom: height - BOTTOM };
   const toX = linear(x.low, x.high, inner.left, inner.right);
   const toY = linear(y.low, y.high, inner.bottom, inner.top);
   const xTicks = fitting(x, xScale.factor, inner.right - inner.left);
+  const xLabels = labels(xTicks);
   const nodes = [
     yTicks.map((value, index) => across(inner, toY(value * yScale.factor), yLabels[index])),
-    xTicks.map((value) => below(inner, toX(value * xScale.factor), digits(value))),
+    xTicks.map((value, index) => below(inner, toX(value * xScale.factor), xLabels[index])),
     svg("line", { class: "axis", x1: inner.left, x2: inner.right, y1: inner.bottom, y2: inner.bottom }),
     svg("text", { class: "name", x: 2, y: 14 }, named(y.name, yScale.unit)),
     svg("text", { class: "name", x: inner.right, y: height - 6, "text-anchor": "end" }, named(x.name, xScale.unit)),
@@ -46,7 +47,7 @@ export function frame(width, height, x, y) {
 function fitting(x, factor, room) {
   for (let count = Math.max(1, Math.floor(room / 50)); count > 1; count -= 1) {
     const values = ticks(x.low / factor, x.high / factor, count, x.whole);
-    const widest = Math.max(...values.map((value) => digits(value).length)) * CHARACTER + 14;
+    const widest = Math.max(...labels(values).map((label) => label.length)) * CHARACTER + 14;
     if (values.length * widest <= room) return values;
   }
   return ticks(x.low / factor, x.high / factor, 1, x.whole).slice(0, 2);

@@ -23,7 +23,7 @@ function standing(run, unit, key) {
   if (run.budget?.unit !== unit) return "";
   const { limit } = run.budget;
   const [spent, ahead] = [lastOf(run[key]), unit === "g" ? lastOf(run.forecast_co2e_g) : null];
-  const used = `${run.name}: ${format(spent, unit)} of the budget of ${format(limit, unit)} used by the last epoch`;
+  const used = `${run.name}: ${format(spent, unit)} of the budget of ${format(limit, unit)} used so far`;
   if (ahead === null) return `${used}.`;
   return `${used}, forecast of the whole run ${format(ahead, unit)}, ${ahead > limit ? "over" : "within"} the budget.`;
 }

@@ -26,4 +26,13 @@ export function digits(value, count = 3) {
   return value.toLocaleString("en-US", { maximumSignificantDigits: Math.max(count, Math.abs(value) >= 1 ? integerDigits(value) : 0) });
 }
 
+/** Labels of values on one axis: three significant digits, or as many more as tell them apart. */
+export function labels(values) {
+  for (let count = 3; count < 8; count += 1) {
+    const texts = values.map((value) => digits(value, count));
+    if (new Set(texts).size === texts.length) return texts;
+  }
+  return values.map((value) => digits(value, 8));
+}
+
 const integerDigits = (value) => Math.floor(Math.log10(Math.abs(value))) + 1;
