@@ -1,7 +1,8 @@
 /* The NVIDIA board that all tools are measured on: a square wave of power, known exactly at any instant.
  *
  * RIG_WATTS="650,200" high and low, RIG_PERIOD_S of the wave, RIG_DUTY the share of it that is high;
- * RIG_TICK_S is how often the visible counter is brought up to date; RIG_BOARDS how many such boards there are. The wave and the ticks are functions
+ * RIG_TICK_S is how often the visible counter is brought up to date; RIG_BOARDS how many such boards there are, RIG_MACHINE which
+ * machine they are said to be in. The wave and the ticks are functions
  * of CLOCK_MONOTONIC alone, so that every process sees the same board. rig_joules() is the truth.
  *
  * It answers as an H100 would: power is the mean over the last second, brought up to date every 100 ms
@@ -59,7 +60,7 @@ int nvmlDeviceGetName(void *handle, char *name, unsigned length) {
     return SUCCESS;
 }
 int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
-    snprintf(uuid, length, "GPU-00000000-0000-0000-0000-%012d", (int)((int *)handle - boards) + 1);
+    snprintf(uuid, length, "GPU-00000000-0000-0000-%04d-%012d", (int)setting("RIG_MACHINE", 0.0), (int)((int *)handle - boards) + 1);
     return SUCCESS;
 }
 int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *mj) {
