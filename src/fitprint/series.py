@@ -79,7 +79,7 @@ class Series:
     def fetch(self) -> None:
         """Take from the ledger the records of runs that copies of this object have made in processes started from here."""
         forked = self._home is not None and self._home[0] == os.getpid() and not self._count
-        place = resolve(self.config).ledger if self._sent or forked else None
+        place = resolve(self.config, quiet=True).ledger if self._sent or forked else None
         if place is None or not place.may_exist:
             return
         nothing: list[Footprint | None] = []
@@ -163,7 +163,7 @@ class Series:
         """
         if self.open is None or self.decision is None or self._kind != "fit":
             return None
-        settings = resolve(self.config)
+        settings = resolve(self.config, quiet=True)
         file = settings.ledger.path if settings.ledger is not None else None
         beside = file.parent if file is not None else Path.cwd()
         path = (folder or beside) / f"fitprint-{self.open.footprint.run_id}{suffix}"
@@ -239,7 +239,7 @@ class Series:
     def _numbered(self) -> Config:
         """A run id that was given is the first run's; later ones get a number behind it."""
         own_id = self._own_id or self._forked_id()
-        run_id = resolve(self.config).config.run_id or own_id
+        run_id = resolve(self.config, quiet=True).config.run_id or own_id
         if self._count == 1:
             return self.config.overridden(run_id=own_id) if own_id and run_id == own_id else self.config
         return self.config.overridden(run_id=run_id and f"{run_id}-{self._count}")
@@ -264,7 +264,7 @@ def _starting_a_process() -> bool:
 
 def _only_warning(config: Config) -> Config:
     """The same options with budgets that stop nothing, whatever layer they came from."""
-    budgets = [replace(budget, on_exceed="warn") for budget in resolve(config).budgets]
+    budgets = [replace(budget, on_exceed="warn") for budget in resolve(config, quiet=True).budgets]
     return config.overridden(budget=budgets or None)
 
 
