@@ -68,8 +68,8 @@ def bare_number(number: float, text: str) -> str:
         number: It.
         text: The same, as it is written.
     """
-    written = text if number > 0 else "250"
-    return f"A bare number has no unit. Write for example '{written} g' or '{written} kWh'."
+    grams, energy = (text, text) if number > 0 else ("250", "0.5")
+    return f"A bare number has no unit. Write for example '{grams} g' or '{energy} kWh'."
 
 
 def _unit(word: str) -> str | None:
