@@ -98,7 +98,7 @@ def test_what_can_be_read_in_two_ways_is_refused_with_the_ways_to_write_it(text,
 
 @pytest.mark.parametrize("text", ["0", "-3", "0.0"])
 def test_a_bare_number_that_no_budget_can_be_is_not_offered_again(text):
-    with pytest.raises(ConfigError, match="Write for example '250 g' or '0.5 kWh'"):
+    with pytest.raises(ConfigError, match=r"Write for example '250 g' or '0\.5 kWh'"):
         parse_quantity(text)
 
 
