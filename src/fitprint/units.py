@@ -89,7 +89,7 @@ def _milli_or_mega(word: str, unit: str) -> bool:
 def _hint(text: str) -> str:
     """How to write a text that is not one number and one unit."""
     if _NUMBER.fullmatch(text):
-        return bare_number(float(text), text.strip())
+        return bare_number(float(text.strip()), text.strip())
     if _QUANTITY.fullmatch(f"{text.strip()}e"):  # CO2 alone
         return f"Did you mean {f'{text.strip()}e'!r}?"
     if not (comma := _COMMA.fullmatch(text)):
