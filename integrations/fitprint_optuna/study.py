@@ -132,7 +132,7 @@ class CarbonStudyCallback:
 
     def _keep_values(self, study: Study, trial: FrozenTrial) -> None:
         """What an objective returns is known only once its run has ended."""
-        run_id, place = trial.user_attrs.get("run_id"), resolve(self._config).ledger
+        run_id, place = trial.user_attrs.get("run_id"), resolve(self._config, quiet=True).ledger
         if run_id is None or place is None or not trial.values:
             return
         try:

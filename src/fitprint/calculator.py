@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fitprint.assumption import Assumption
-from fitprint.carbon.beside import beside_rows, check_currency, check_price, cost
+from fitprint.carbon.beside import NO_CURRENCY, beside_rows, check_currency, check_price, cost
 from fitprint.carbon.chassis import Chassis
 from fitprint.carbon.clouds import find_cloud
 from fitprint.carbon.embodied import S_PER_HOUR, check_embodied
@@ -81,7 +81,7 @@ class Estimate:
         rows = [
             ("energy", f"{format_energy(energy_j)} at the hardware, {format_energy(facility_j)} with machine and building"),
             ("embodied", "" if self.embodied_g is None else f"{format_co2e(self.embodied_g)} beside it"),
-            ("cost", "" if self.cost is None else f"{self.cost:,.2f} {self.currency or ''}".rstrip()),
+            ("cost", "" if self.cost is None else f"{self.cost:,.2f} {self.currency or NO_CURRENCY}"),
             ("whole life", "" if self.lifetime is None else str(self.lifetime)),
             ("that is", equivalent(self.co2e_g, energy_j)),
             *((row["name"], _said(row)) for row in self.assumptions),
@@ -271,7 +271,7 @@ def _said(row: Mapping[str, Any]) -> str:
     """A figure with its interval and source: ``400 W (172 to 400; ...)``."""
     if not isinstance(row["value"], float | int):
         return f"{row['value']} ({row['source']}; {row['basis']})"
-    unit = "" if row["unit"] == "1" else f" {row['unit']}"
+    unit = "" if row["unit"] == "1" else f" {row['unit']}".replace(" 1/", " per ")
     ends = "" if row["low"] == row["high"] else f"{significant(row['low'])} to {significant(row['high'])}; "
     year = f", {row['year']}" if row["year"] and str(row["year"]) not in row["source"] else ""
     return f"{significant(row['value'])}{unit} ({ends}{row['source']}{year}; {row['basis']})"

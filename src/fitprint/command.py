@@ -49,7 +49,7 @@ def run_command(command: Sequence[str], config: Config, *, record: Path | None =
     check_network(config)
     with ExitStack() as stack:
         recording = stack.enter_context(Recording(record)) if record else None
-        around = resolve(config).surroundings(keep=recording.keep if recording else None)
+        around = resolve(config, quiet=True).surroundings(keep=recording.keep if recording else None)
         tracker = stack.enter_context(Tracker(config=config, kind="command", around=around))
         live = stack.enter_context(LiveLine()) if not quiet else None
 
@@ -69,7 +69,7 @@ def run_command(command: Sequence[str], config: Config, *, record: Path | None =
 def _environment(config: Config, run_id: str) -> dict[str, str]:
     """The command's environment: the user's own, and where that is silent what places a run inside it beside this one."""
     own = {name: text for name, text in os.environ.items() if text.strip() or not name.startswith("FITPRINT_")}
-    return {**resolve(config).environment(), **own, "FITPRINT_PARENT_RUN": run_id}
+    return {**resolve(config, quiet=True).environment(), **own, "FITPRINT_PARENT_RUN": run_id}
 
 
 def _run(command: Sequence[str], tracker: Tracker, look: Callable[[], None], environ: dict[str, str]) -> int:

@@ -6,35 +6,36 @@ What is wrong there is warned about and ignored: it was written for other runs a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fitprint.errors import ConfigError, MissingExtraError, did_you_mean
 from fitprint.near_misses import warn_of_near_misses
-from fitprint.notices import logger, show_on_console
+from fitprint.notices import warn
 from fitprint.options import CHECKS, PARSERS
 
 
-def outside(environ: Mapping[str, str], folder: Path | None) -> list[tuple[str, dict[str, Any]]]:
+def outside(environ: Mapping[str, str], folder: Path | None, say: Callable[..., None]) -> list[tuple[str, dict[str, Any]]]:
     """The layers below the program's own arguments, each by its name; a later one wins.
 
     Args:
         environ: The process environment.
         folder: Where the search for pyproject.toml begins; the working folder by default.
+        say: Takes what is wrong.
     """
     project, user = _project_file(folder), _user_file()
     return [
-        ("user file", checked(_read_toml(user), str(user))),
-        ("pyproject.toml", checked(_table(_read_toml(project), "tool", "fitprint"), str(project))),
-        ("environment", _from_environment(environ)),
+        ("user file", checked(_read_toml(user, say), str(user), say)),
+        ("pyproject.toml", checked(_table(_read_toml(project, say), say, "tool", "fitprint"), str(project), say)),
+        ("environment", _from_environment(environ, say)),
     ]
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    warn_of_near_misses(environ, CHECKS)
+def _from_environment(environ: Mapping[str, str], say: Callable[..., None]) -> dict[str, Any]:
+    warn_of_near_misses(environ, CHECKS, say)
     fields = {name: environ.get(f"FITPRINT_{name.upper()}", "") for name in CHECKS}
-    return checked({name: _parsed(name, text) for name, text in fields.items() if text.strip()}, "the environment")
+    return checked({name: _parsed(name, text) for name, text in fields.items() if text.strip()}, "the environment", say)
 
 
 def _parsed(name: str, text: str) -> Any:
@@ -45,12 +46,13 @@ def _parsed(name: str, text: str) -> Any:
         return text
 
 
-def checked(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
+def checked(fields: Mapping[str, Any], where: str, say: Callable[..., None] = warn) -> dict[str, Any]:
     """The good fields; a bad one is warned about and ignored.
 
     Args:
         fields: Options by name.
         where: They stand, in words.
+        say: Takes what is wrong.
     """
     good: dict[str, Any] = {}
     for name, value in fields.items():
@@ -60,17 +62,16 @@ def checked(fields: Mapping[str, Any], where: str) -> dict[str, Any]:
                 raise ConfigError(f"unknown option {name!r}.{f' Did you mean {guess!r}?' if guess else ''}")
             good[name] = CHECKS[name](value)
         except (ConfigError, MissingExtraError, TypeError, ValueError) as error:
-            show_on_console()
-            logger().warning("ignored a setting in %s: %s", where, error)
+            say("ignored a setting in %s: %s", where, error)
     return good
 
 
-def _table(data: dict[str, Any], *names: str) -> dict[str, Any]:
+def _table(data: dict[str, Any], say: Callable[..., None], *names: str) -> dict[str, Any]:
     """A table inside a TOML document; empty where something else stands in its place."""
     for name in names:
         inner = data.get(name, {})
         if not isinstance(inner, dict):
-            logger().warning("ignored %s = %r: expected a table", name, inner)
+            say("ignored %s = %r: expected a table", name, inner)
             return {}
         data = inner
     return data
@@ -92,7 +93,7 @@ def _user_file() -> Path:
     return user_config_path("fitprint", appauthor=False) / "config.toml"
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path, say: Callable[..., None]) -> dict[str, Any]:
     import tomllib
 
     try:
@@ -100,6 +101,5 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except OSError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        show_on_console()
-        logger().warning("ignored %s: %s", path, error)
+        say("ignored %s: %s", path, error)
         return {}

@@ -36,6 +36,16 @@ def show_on_console() -> None:
         _LOGGER.setLevel(logging.INFO)
 
 
+def warn(message: str, *arguments: object) -> None:
+    """Warn of something outside the program, whether or not a run has started."""
+    show_on_console()
+    _LOGGER.warning(message, *arguments)
+
+
+def keep_quiet(message: str, *arguments: object) -> None:
+    """Say nothing where another place in the same run says it."""
+
+
 def on_terminal() -> bool:
     """Whether notices reach a person at a terminal: one that we show ourselves, on standard error."""
     shown = any(isinstance(h, _ConsoleHandler) for h in _LOGGER.handlers) and _LOGGER.isEnabledFor(logging.INFO)

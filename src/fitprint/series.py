@@ -79,7 +79,7 @@ class Series:
     def fetch(self) -> None:
         """Take from the ledger the records of runs that copies of this object have made in processes started from here."""
         forked = self._home is not None and self._home[0] == os.getpid() and not self._count
-        place = resolve(self.config).ledger if self._sent or forked else None
+        place = resolve(self.config, quiet=True).ledger if self._sent or forked else None
         if place is None or not place.may_exist:
             return
         nothing: list[Footprint | None] = []
@@ -100,13 +100,13 @@ class Series:
         """Why the budget ends the open run, or None."""
         return self.open.decision if self.open is not None else None
 
-    def begin(self, kind: str, *, awaits_state: bool = False, rehearsal: bool = False) -> Tracker:
+    def begin(self, kind: str, *, awaits_state: bool = False, rehearsal: str | None = None) -> Tracker:
         """Start a run. One that was left open ended without telling us: it failed.
 
         Args:
             kind: ``fit``, ``validate``, ``test`` or ``predict``.
             awaits_state: The framework may still restore a state before training begins.
-            rehearsal: The framework only tries out a few batches: budgets warn and do not stop.
+            rehearsal: What has the framework only try out a few batches: budgets warn and do not stop.
         """
         self.end("failed", abandoned=True)
         self._count += 1
@@ -115,10 +115,10 @@ class Series:
         self.open = tracker.describe(hparams=self._described.hparams, seed=self._described.seed).start()
         return self.open
 
-    def _made(self, rehearsal: bool, **options: Any) -> Tracker:
+    def _made(self, rehearsal: str | None, **options: Any) -> Tracker:
         """The options were good at construction; by now an intensity's file or its service's credentials may be gone."""
         try:
-            return self._make(config=_only_warning(self._numbered()) if rehearsal else self._numbered(), **options)
+            return self._make(config=_only_warning(self._numbered(), rehearsal) if rehearsal else self._numbered(), **options)
         except (ConfigError, MissingExtraError) as error:
             if self.config.intensity is None:
                 raise
@@ -163,7 +163,7 @@ class Series:
         """
         if self.open is None or self.decision is None or self._kind != "fit":
             return None
-        settings = resolve(self.config)
+        settings = resolve(self.config, quiet=True)
         file = settings.ledger.path if settings.ledger is not None else None
         beside = file.parent if file is not None else Path.cwd()
         path = (folder or beside) / f"fitprint-{self.open.footprint.run_id}{suffix}"
@@ -239,7 +239,7 @@ class Series:
     def _numbered(self) -> Config:
         """A run id that was given is the first run's; later ones get a number behind it."""
         own_id = self._own_id or self._forked_id()
-        run_id = resolve(self.config).config.run_id or own_id
+        run_id = resolve(self.config, quiet=True).config.run_id or own_id
         if self._count == 1:
             return self.config.overridden(run_id=own_id) if own_id and run_id == own_id else self.config
         return self.config.overridden(run_id=run_id and f"{run_id}-{self._count}")
@@ -262,9 +262,11 @@ def _starting_a_process() -> bool:
     return context is not None and context.get_spawning_popen() is not None
 
 
-def _only_warning(config: Config) -> Config:
+def _only_warning(config: Config, why: str) -> Config:
     """The same options with budgets that stop nothing, whatever layer they came from."""
-    budgets = [replace(budget, on_exceed="warn") for budget in resolve(config).budgets]
+    budgets = [replace(budget, on_exceed="warn") for budget in resolve(config, quiet=True).budgets]
+    if budgets:
+        logger().warning("%s: budgets only warn and stop nothing", why)
     return config.overridden(budget=budgets or None)
 
 

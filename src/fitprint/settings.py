@@ -22,7 +22,7 @@ from fitprint.config import Config
 from fitprint.errors import ConfigError
 from fitprint.layers import checked, outside
 from fitprint.location import Location
-from fitprint.notices import logger, show_on_console
+from fitprint.notices import keep_quiet, logger, warn
 from fitprint.options import ATTRIBUTE, OFF
 from fitprint.sensors.counter import PARTS
 from fitprint.sensors.probe import Surroundings
@@ -159,26 +159,29 @@ class Settings:
         return self.given_by.get(field, "default")
 
 
-def resolve(config: Config | None = None, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
+def resolve(
+    config: Config | None = None, environ: Mapping[str, str] | None = None, folder: Path | None = None, *, quiet: bool = False
+) -> Settings:
     """Lay the layers over each other. Only the first layer can raise, and it has been checked already.
 
     Args:
         config: What the program set.
         environ: The process environment.
         folder: Where the search for pyproject.toml begins; the working folder by default.
+        quiet: Warn of nothing: the run itself does, once.
     """
+    say = keep_quiet if quiet else warn
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     given_by: dict[str, str] = {}
-    for layer, fields in [*outside(environ, folder), ("argument", Config.of(config).given())]:
+    for layer, fields in [*outside(environ, folder, say), ("argument", Config.of(config).given())]:
         values.update(fields)
         given_by.update(dict.fromkeys(fields, layer))
     disabled = environ.get("FITPRINT_DISABLE", "").strip().casefold() not in ("", *OFF)
     if "intensity" in values:  # a file may have gone since it was checked
-        values |= checked({"intensity": values.pop("intensity")}, given_by["intensity"])
+        values |= checked({"intensity": values.pop("intensity")}, given_by["intensity"], say)
     if asks_the_web(values.get("intensity")) and not values.get("allow_network"):
-        show_on_console()
-        logger().warning("ignored a setting in %s: %s", given_by["intensity"], _offline(values.pop("intensity")))
+        say("ignored a setting in %s: %s", given_by["intensity"], _offline(values.pop("intensity")))
     return Settings(Config(**values), given_by, disabled)
 
 
@@ -191,7 +194,7 @@ def check_network(config: Config, environ: Mapping[str, str] | None = None) -> N
     """
     if not asks_the_web(config.intensity):
         return
-    settings = resolve(dataclasses.replace(config, intensity=None), environ)
+    settings = resolve(dataclasses.replace(config, intensity=None), environ, quiet=True)
     if not settings.config.allow_network:
         raise _offline(config.intensity)
     if not settings.disabled:

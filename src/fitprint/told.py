@@ -48,7 +48,7 @@ class Told:
         if what not in self._said:
             self._said.add(what)
             logger().warning(
-                "a wrong %s is ignored; measuring and budgets go on. Expected %s. Received: %s.", what, expected, _shown(came)
+                "wrong %s are ignored; measuring and budgets go on. Expected %s. Received: %s.", what, expected, _shown(came)
             )
 
 

@@ -68,8 +68,8 @@ def bare_number(number: float, text: str) -> str:
         number: It.
         text: The same, as it is written.
     """
-    written = text if number > 0 else "250"
-    return f"A bare number has no unit. Write for example '{written} g' or '{written} kWh'."
+    grams, energy = (text, text) if number > 0 else ("250", "0.5")
+    return f"A bare number has no unit. Write for example '{grams} g' or '{energy} kWh'."
 
 
 def _unit(word: str) -> str | None:
@@ -89,7 +89,7 @@ def _milli_or_mega(word: str, unit: str) -> bool:
 def _hint(text: str) -> str:
     """How to write a text that is not one number and one unit."""
     if _NUMBER.fullmatch(text):
-        return bare_number(float(text), text.strip())
+        return bare_number(float(text.strip()), text.strip())
     if _QUANTITY.fullmatch(f"{text.strip()}e"):  # CO2 alone
         return f"Did you mean {f'{text.strip()}e'!r}?"
     if not (comma := _COMMA.fullmatch(text)):

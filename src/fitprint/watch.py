@@ -217,7 +217,7 @@ class Watch:
         if budget.on_exceed == "warn":
             if self._first_time("exceeded", budget):
                 said = decision.sentence.removeprefix("Stopped ")
-                self._say(f"on_exceed='warn', training goes on. {said[0].upper()}{said[1:]}")
+                self._say(f"the budget only warns, training goes on. {said[0].upper()}{said[1:]}")
             return
         if self.decision is None:
             self.decision = decision

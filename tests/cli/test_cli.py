@@ -65,6 +65,8 @@ def test_runs_of_a_project_are_listed_alone_with_their_total(capsys):
     outer_j = sum(row["energy_j"] or 0.0 for row in rows if row["name"] is None)
     assert last.startswith("total: 2 runs, 2 inside others counted there, ")
     assert f" {format_energy(outer_j)}, " in last
+    assert main(["runs", "--project", "other"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("total: 1 run, 1 inside others")
 
 
 def test_a_project_without_runs_is_a_message(capsys):

@@ -17,6 +17,19 @@ def answer(capsys, *words):
     return json.loads(capsys.readouterr().out)
 
 
+def test_a_price_without_a_currency_asks_for_one(capsys):
+    words = ["estimate", "--power-w", "1000", "--hours", "2", "--price", "0.3", "--price-per-hour", "2"]
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    assert "4.60 (no currency given: --currency)" in said
+    assert "0.3 per kWh (" in said
+    assert "2 per h (" in said
+    assert cli.main([*words, "--currency", "EUR"]) == 0
+    said = capsys.readouterr().out
+    assert "4.60 EUR" in said
+    assert "0.3 EUR/kWh (" in said
+
+
 def test_watts_hours_and_intensity_are_enough(capsys):
     found = answer(capsys, "estimate", "--power-w", "300", "--hours", "100", "--intensity", "570")
     keys = [
@@ -66,7 +79,7 @@ def test_in_a_cloud_the_other_regions_of_that_cloud_are_offered(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("estimate --hours 1", "either power_w or hardware"),
+        ("estimate --hours 1", "either --power-w or --hardware"),
         ("estimate --power-w 1 --hours -1", "--hours -1.0"),
         ("estimate --power-w 1 --hours nan", "--hours nan"),
         ("estimate --power-w 1 --hours 1 --intensity 5000", "--intensity 5000.0"),
@@ -77,7 +90,7 @@ def test_in_a_cloud_the_other_regions_of_that_cloud_are_offered(capsys):
         ("regions --energy-kwh 0", "--energy-kwh 0.0"),
         ("regions --provider gpc", "Did you mean 'gcp'"),
         ("regions --limit 0", "--limit 0"),
-        ("regions --within-km 100", "Say where you are with near"),
+        ("regions --within-km 100", "Say where you are with --near"),
         ("regions --figure places.txt", "ends in .svg, .png, .pdf"),
     ],
 )

@@ -59,6 +59,9 @@ def test_without_an_id_the_training_is_meant_and_not_the_test_after_it(tmp_path,
     assert "this is training (fit, digits, completed)" in err
     assert main(["advise", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["run_id"] == "training"
+    assert main(["advise", "checked", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run_id"] == "checked"
+    assert main(["advise", "checked", "--run", "training"]) == 2
     assert main(["report", "checked"]) == 0
     assert "no run was named" not in capsys.readouterr().err
 
@@ -257,6 +260,9 @@ def test_a_card_is_merged_into_a_readme(tmp_path, capsys):
         (["--into", "x", "--format", "md"], "--format card"),
         (["--into", "x", "--format", "card", "--output", "y"], "nothing beside --into"),
         (["--project", "p", "--intensity", "x.csv"], "Name them instead"),
+        (["--final", "x"], "--final 'x' is not valid. Expected it beside --project NAME or --rd"),
+        (["--metric", "val_acc"], "--project NAME or --rd"),
+        (["--mode", "max"], "--project NAME or --rd"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(arguments, word, capsys):

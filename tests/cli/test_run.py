@@ -31,6 +31,14 @@ def only_run():
     return Ledger().footprint(rows[0]["run_id"])
 
 
+def test_a_wrong_setting_is_said_once(monkeypatch):
+    monkeypatch.setenv("FITPRINT_PUE", "0.5")
+    Path("pyproject.toml").write_text("[tool.fitprint]\nregoin = 'FR'\n")
+    done = fitprint_run("--", sys.executable, "-c", "pass")
+    said = [line for line in done.stderr.splitlines() if "ignored a setting" in line]
+    assert [("pue=0.5" in text, "Did you mean 'region'?" in text) for text in said] == [(False, True), (True, False)]
+
+
 def test_the_commands_output_and_status_come_through_and_the_run_is_recorded():
     done = fitprint_run(
         "--name", "job", "--", sys.executable, "-c", "print('out'); import time; time.sleep(0.3); raise SystemExit(7)"

@@ -28,10 +28,10 @@ def file(tmp_path):
     return write
 
 
-def trained(**options):
+def trained(metrics=None, **options):
     with Tracker(region="FR", **options) as tracker:
         for _ in tracker.epochs(range(1)):
-            tracker.annotate({"val_acc": 0.9, "loss": 0.1})
+            tracker.annotate(metrics or {"val_acc": 0.9, "loss": 0.1})
     return tracker.footprint
 
 
@@ -67,6 +67,27 @@ def test_a_bad_value_is_told_as_it_was_typed(capsys):
     said = capsys.readouterr().err
     assert "--budget '250'" in said
     assert "budget=" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "flags", "names"),
+    [
+        ("estimate --hours 1", "Expected either --power-w or --hardware", "power_w"),
+        ("estimate --hours 1 --power-w 3 --hardware A100", "Expected either --power-w or --hardware", "power_w"),
+        ("estimate --hours 1 --hardware nosuch", "give --power-w", "power_w"),
+        ("regions --within-km 5", "Say where you are with --near.", "with near"),
+        ("when --hours 1 --series grid.csv --from yesterday", "--from 'yesterday' is not valid", "from="),
+        ("report --intensity nofile.csv", "--intensity 'nofile.csv' is not valid", "series="),
+        ("compare --metric reward", "Give --mode 'max' or --mode 'min'", "mode="),
+    ],
+)
+def test_arguments_are_named_as_they_are_typed(file, capsys, words, flags, names):
+    file("time,carbon_intensity\n2025-01-01T00:00Z,100\n2025-01-01T01:00Z,200\n")
+    trained(metrics={"reward": 1.0})
+    assert main(words.split()) == 2
+    said = capsys.readouterr().err
+    assert flags in said
+    assert names not in said
 
 
 @pytest.mark.parametrize("text", ["", "\n\n"])

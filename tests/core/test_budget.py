@@ -252,7 +252,7 @@ def test_a_budget_that_only_warns_says_where_it_is_used_up_and_of_no_stop():
     said = []
     Watch((Budget("100 J", on_exceed="warn", warn_at=1.0),), said.append).before(spent(90), pace_of(30), epochs_done=1, power_w=0)
     (sentence,) = said
-    assert sentence.startswith("on_exceed='warn', training goes on. Before epoch 1: 90 J of the budget of 100 J are used")
+    assert sentence.startswith("the budget only warns, training goes on. Before epoch 1: 90 J of the budget of 100 J are used")
     assert "topped" not in sentence
 
 

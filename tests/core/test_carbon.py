@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fitprint import Tracker, estimate
 from fitprint.assumption import Assumption
 from fitprint.carbon.equivalences import equivalent
 from fitprint.carbon.facility import node_factor_row, pue_row
@@ -38,6 +39,17 @@ def test_the_intensity_of_a_country_reaches_as_far_as_other_published_averages_o
 def test_a_given_intensity_has_no_interval_of_ours():
     row = given_intensity(50, "argument").assumption()
     assert (row.value, row.low, row.high, row.unit, row.source) == (50, 50, 50, "g/kWh", "given by argument")
+
+
+def test_an_intensity_that_no_grid_has_is_taken_with_a_warning(caplog):
+    with Tracker(intensity=0.05, ledger="off") as tracker:
+        pass
+    (said,) = [record.getMessage() for record in caplog.records if "g, not kg?" in record.getMessage()]
+    assert "intensity=0.05 is taken as 0.05 g" in said
+    assert "write intensity=50." in said
+    assert tracker.footprint.intensity == 0.05
+    assert estimate(power_w=1000, hours=1, intensity=1.0).co2e_g == 1.0
+    assert caplog.text.count("g, not kg?") == 1
 
 
 @pytest.mark.parametrize(("make", "name", "high"), [(pue_row, "pue", 1.54), (node_factor_row, "node_factor", 1.5)])

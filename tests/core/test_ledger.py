@@ -48,6 +48,7 @@ def test_a_run_is_one_row_with_its_epochs_counted():
             "run_id": footprint.run_id,
             "project": "sweep",
             "name": "first",
+            "kind": "fit",
             "status": "completed",
             "started_at": footprint.started_at,
             "duration_s": 3.0,

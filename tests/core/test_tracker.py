@@ -495,7 +495,7 @@ def test_a_wrong_argument_is_said_once_and_the_budget_holds(tracker, clock, capl
             clock.advance(1.0)
             wrong(t)
     assert (t.footprint.status, len(t.footprint.epochs)) == ("stopped", 4)
-    assert sum("is ignored; measuring and budgets go on. Expected" in record.getMessage() for record in caplog.records) == 1
+    assert sum(" are ignored; measuring and budgets go on. Expected" in record.getMessage() for record in caplog.records) == 1
     assert "no longer watched" not in caplog.text
 
 

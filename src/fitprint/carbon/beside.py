@@ -17,6 +17,8 @@ from fitprint.units import kwh
 LARGEST_WUE, LARGEST_EWIF = 20.0, 200.0
 WATER = "the litres per kWh of the site (wue) and of the grid (ewif), both, such as (0.4, 3.1)"
 WATER_NAMES = ("wue", "ewif")
+# Stands behind an amount of money.
+NO_CURRENCY = "(no currency given)"
 
 
 def check_water(value: Any) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from fitprint.assumption import Assumption
 from fitprint.carbon.grid import WORLD, GridRow, find_region, spread
 from fitprint.errors import refusal
+from fitprint.notices import warn
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # kWh instead of the average one, or what the user says that it counts.
 BASIS_KINDS = ("lifecycle", "direct", "mixed", "marginal", "given")
 # More than lignite alone emits over its life cycle; a larger figure is a wrong unit.
+# No grid has so little; a figure in kg/kWh, as other tools take it, has.
+LEAST_G_PER_KWH = 1.0
 LARGEST_G_PER_KWH = 2000.0
 
 
@@ -125,7 +128,10 @@ def check_intensity(g_per_kwh: float, what: str = "intensity") -> float:
 
 
 def given_intensity(g_per_kwh: float, given_by: str) -> Intensity:
-    """A figure that the user answers for: it has no interval of ours."""
+    """A figure that the user answers for: it has no interval of ours. One that no grid has is asked about."""
+    if g_per_kwh < LEAST_G_PER_KWH:
+        text = "intensity=%g is taken as %g g of CO2e per kWh. Is it g, not kg? Of kilograms write intensity=%g."
+        warn(text, g_per_kwh, g_per_kwh, 1000 * g_per_kwh)
     return Intensity(g_per_kwh, g_per_kwh, g_per_kwh, None, f"given by {given_by}", "as given")
 
 

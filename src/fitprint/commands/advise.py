@@ -10,6 +10,7 @@ from typing import Any
 from fitprint.advice import NOTHING, OVERLAP, advise
 from fitprint.carbon.series_file import read_series
 from fitprint.commands.chosen import last_run
+from fitprint.errors import refusal
 from fitprint.footprint import Footprint
 from fitprint.ledger.ledger import Ledger
 
@@ -17,7 +18,8 @@ from fitprint.ledger.ledger import Ledger
 def add(commands: Any) -> None:
     """Add the subcommand's parser."""
     parser = commands.add_parser("advise", help="what would have made a run smaller, with its grams and the evidence")
-    parser.add_argument("--run", metavar="ID", help="as `fitprint runs` lists it; by default the last training")
+    parser.add_argument("named", nargs="?", metavar="RUN", help="id, as `fitprint runs` lists it; by default the last training")
+    parser.add_argument("--run", metavar="ID", help="the same")
     parser.add_argument("--ledger", metavar="FILE", help="file or URL, fitprint.db in this folder by default")
     parser.add_argument("--series", type=Path, metavar="FILE", help="CSV of g/kWh over time: also look for a cleaner hour")
     parser.add_argument("--tz", help="zone of times without one in that file, for example Europe/Paris")
@@ -47,8 +49,10 @@ def _advise(options: argparse.Namespace) -> int:
 
 def _chosen(options: argparse.Namespace) -> tuple[Footprint, list[Footprint]]:
     """The run, and all of its project."""
-    ledger = Ledger(options.ledger)
-    run = ledger.footprint(options.run) if options.run is not None else last_run(ledger)
+    if options.named is not None and options.run is not None:
+        raise refusal("run", expected="one run", came=options.run, hint=f"{options.named!r} is named, too: leave one out.")
+    ledger, run_id = Ledger(options.ledger), options.named or options.run
+    run = ledger.footprint(run_id) if run_id is not None else last_run(ledger)
     return run, of_project(ledger, run)
 
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from fitprint.calculator import Estimate, estimate
+from fitprint.carbon.beside import NO_CURRENCY
 from fitprint.carbon.clouds import find_cloud
 from fitprint.carbon.embodied import parse_embodied
 from fitprint.elsewhere import rank_places
@@ -60,7 +61,11 @@ def _estimate(options: argparse.Namespace) -> int:
     if options.run is not None:
         given["energy_per_query_wh"] = _of_run(options)
     found = estimate(count=options.count, **given)
-    print(json.dumps(found.to_dict(), indent=2, allow_nan=False) if options.json else f"{found}\n{_elsewhere(found)}")
+    if options.json:
+        print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
+        return 0
+    said = str(found).replace(NO_CURRENCY, f"{NO_CURRENCY[:-1]}: --currency)")
+    print(f"{said}\n{_elsewhere(found)}")
     return 0
 
 

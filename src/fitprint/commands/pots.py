@@ -50,7 +50,8 @@ def _import(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(dataclasses.asdict(done)))
     else:
-        print(f"{place}: {done.new} runs are new, {done.renewed} went on since, {done.same} were there")
+        are = "run is" if done.new == 1 else "runs are"
+        print(f"{place}: {done.new} {are} new, {done.renewed} went on since, {done.same} were there")
     return 0
 
 

@@ -101,6 +101,7 @@ def _check(options: argparse.Namespace) -> None:
         raise refusal("project", expected="either a project or runs", came=options.project, hint="Leave one of them out.")
     if options.project is not None and options.intensity is not None:
         raise refusal("intensity", expected="runs", came=options.intensity, hint="Name them instead of the project.")
+    _check_final(options)
     if options.into is not None and options.format not in ("text", "card"):
         raise refusal("into", expected="--format card", came=str(options.into))
     if options.output is not None and options.format == "text":
@@ -108,6 +109,14 @@ def _check(options: argparse.Namespace) -> None:
         raise refusal("output", expected="a format other than text", came=str(options.output), hint=hint)
     if options.output is not None and options.into is not None:
         raise refusal("output", expected="nothing beside --into", came=str(options.output), hint="Leave one of them out.")
+
+
+def _check_final(options: argparse.Namespace) -> None:
+    """Of a project's total alone."""
+    told = options.final or options.metric or (options.mode if options.mode != "auto" else None)
+    if options.project is None and not options.rd and told is not None:
+        what = "final" if options.final else "metric" if options.metric else "mode"
+        raise refusal(what, expected="it beside --project NAME or --rd", came=told, hint="Add one of them, or leave it out.")
 
 
 def _check_training_type(options: argparse.Namespace, runs: Sequence[Footprint]) -> None:

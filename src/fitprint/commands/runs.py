@@ -53,7 +53,8 @@ def _runs(options: argparse.Namespace) -> int:
 def _total(total: ProjectTotal) -> str:
     inside = f", {total.nested} inside others counted there" if total.nested else ""
     amounts = f"{format_energy(total.energy_j)}, {format_co2e(total.co2e_g)} CO2e"
-    return f"total: {total.runs} runs{inside}, {format_duration(total.duration_s)}, {amounts}. `fitprint report` says more."
+    count = f"{total.runs} run{'s' * (total.runs != 1)}"
+    return f"total: {count}{inside}, {format_duration(total.duration_s)}, {amounts}. `fitprint report` says more."
 
 
 def _run_cells(row: dict[str, Any]) -> list[str]:

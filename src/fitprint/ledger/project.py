@@ -66,7 +66,7 @@ def check_project(config: Config) -> None:
     """
     budgets = config.budget if isinstance(config.budget, tuple) else ()
     if any(getattr(budget, "scope", "run") == "project" for budget in budgets):
-        settings = resolve(config)
+        settings = resolve(config, quiet=True)
         if not settings.disabled:
             Project.of(settings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fitprint.carbon.beside import NO_CURRENCY
 from fitprint.carbon.equivalences import equivalent
 from fitprint.gains import last_stretch
 from fitprint.units import (
@@ -173,7 +174,7 @@ def _beside(footprint: Footprint) -> str:
     grams = [(footprint.embodied_g, "CO2e embodied"), (footprint.market_based_g, "CO2e market-based")]
     parts += [f"{format_co2e(g)} {what}" for g, what in grams if g is not None]
     parts += [f"{significant(footprint.water_l)} L of water"] if footprint.water_l is not None else []
-    parts += [f"{footprint.cost:,.2f} {footprint.currency or '(no currency given)'}"] if footprint.cost is not None else []
+    parts += [f"{footprint.cost:,.2f} {footprint.currency or NO_CURRENCY}"] if footprint.cost is not None else []
     return ", ".join(parts)
 
 
