@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fitprint import Budget, Config
 from fitprint.errors import MissingExtraError
+from fitprint.listed import measure_once
 from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
 from fitprint.sidecar import Sidecar
@@ -20,7 +21,7 @@ if importlib.util.find_spec("keras") is None:
 from keras.callbacks import Callback
 from keras.ops import convert_to_tensor
 
-from fitprint_keras.loops import ITERATOR, Loop, begun, end_left, loops_from
+from fitprint_keras.loops import ITERATOR, Loop, begun, end_left, listed_in, loops_from
 
 if TYPE_CHECKING:
     from fitprint.tracker import Tracker
@@ -190,8 +191,11 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
     def _begin(self, kind: str, **options: bool) -> Tracker:
         """A run of Keras' loop that called us; those that an exception has left end before."""
         end_left()
+        frame = next(loops_from(sys._getframe()), None)
+        if frame is not None:
+            self.series.shielded("reading the list of callbacks", lambda: measure_once(self, listed_in(frame), Callback), None)
         tracker = self.series.begin(kind, **options)
-        self._loop = begun(next(loops_from(sys._getframe()), None), self.left)
+        self._loop = begun(frame, self.left)
         return tracker
 
     def _end(self, status: str | None = None, *, abandoned: bool = False) -> Tracker | None:

@@ -109,6 +109,12 @@ def loops_from(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+def listed_in(frame: FrameType) -> list[Any]:
+    """The callbacks that Keras' loop calls, as it goes through them."""
+    callbacks: list[Any] = getattr(frame.f_locals.get("callbacks"), "callbacks", [])
+    return callbacks
+
+
 def _origin(error: BaseException) -> FrameType | None:
     """The frame that raised it, or that Keras has left of those: by it the frames around it are still known."""
     trace = error.__traceback__

@@ -68,6 +68,7 @@ FLOORS = [
     {"sensitivity"},
     {"project"},
     {"series", "command", "decorator", "doctor"},
+    {"listed"},
     {"commands"},
     {"cli"},
 ]

@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import keras
 from board import Board
 from fitprint import Budget, Config, Ledger
+from fitprint.listed import TWICE
 from fitprint_keras import CarbonCallback
 
 EPOCH_J = 4 * 100 + 2 * 50  # four training batches of 1 s and two validation batches of 0.5 s at 100 W
@@ -263,6 +264,23 @@ def test_the_last_exception_that_a_notebook_keeps_says_how_its_fit_ended(carbon,
     model.evaluate(data["x"], data["y"], verbose=0, callbacks=[carbon()])
     assert first.footprint.status == status
     assert Board("logs").run("train")["status"] == status
+
+
+def test_the_same_callback_listed_twice_is_called_once(carbon, pace, model, data, caplog):
+    callback = carbon()
+    callbacks = [callback, pace, callback]
+    model.fit(**data, epochs=2, callbacks=callbacks)
+    assert [f.status for f in callback.footprints] == ["completed"]
+    assert energies(callback) == [EPOCH_J] * 2
+    assert callbacks == [callback, pace, callback]
+    assert [record.getMessage() for record in caplog.records].count(TWICE) == 1
+
+
+def test_of_two_callbacks_in_one_list_is_said_once_that_one_is_enough(carbon, pace, model, data, caplog):
+    callbacks = [carbon(), carbon()]
+    model.fit(**data, epochs=1, callbacks=[*callbacks, pace])
+    assert sum("one is enough" in record.getMessage() for record in caplog.records) == 1
+    assert [callback.footprint.status for callback in callbacks] == ["completed"] * 2
 
 
 @pytest.mark.parametrize("same", [True, False])
