@@ -160,6 +160,13 @@ def test_what_is_public_is_sorted_and_there():
         assert getattr(fitprint, name) is not None
 
 
+@pytest.mark.parametrize("name", ["CarbonCallback", "EfficiencyStopping"])
+def test_what_each_framework_has_of_its_own_says_where_it_is(name):
+    with pytest.raises(ImportError, match=rf"from PACKAGE import {name}.*fitprint_lightning, fitprint_keras"):
+        exec(f"from fitprint import {name}")
+    assert name not in dir(fitprint)
+
+
 def test_no_public_name_hides_a_module():
     stems = {path.stem for path in SOURCE.iterdir()}
     assert not stems & set(fitprint.__all__)
