@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fitprint import Budget, Config
 from fitprint.errors import MissingExtraError
+from fitprint.listed import measure_once
 from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
 from fitprint.sidecar import Sidecar
@@ -20,7 +21,10 @@ if importlib.util.find_spec("keras") is None:
 from keras.callbacks import Callback
 from keras.ops import convert_to_tensor
 
+from fitprint_keras.loops import ITERATOR, Loop, begun, end_left, listed_in, loops_from
+
 if TYPE_CHECKING:
+    from fitprint.tracker import Tracker
     from fitprint_tensorboard import CarbonWriter
 
 LOGS = {
@@ -103,19 +107,22 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         self._log_dir = Path(log_dir) if log_dir is not None else None
         self._first_step = self._epoch = 0
         self._fitting = self._watched = self.in_epoch = False
+        self._loop: Loop | None = None
 
     # ---- start and end
 
     def set_params(self, params: dict[str, Any]) -> None:
-        """Keras sets these as a loop begins: a ``fit`` that is still open then was ended by an exception."""
-        super().set_params(params)
+        """Keras sets these as a loop begins: inside of our own one, or what is still open then was left by an exception."""
         params[IN_PARAMS] = self
-        self._fitting = False
-        self.series.end("failed", abandoned=True)
+        if self._loop is not None and self._loop.runs():
+            return
+        super().set_params(params)
+        end_left()
+        self.left("failed")
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        tracker = self._begin("fit", awaits_state=self._sidecar is not None)
         self._fitting, self._watched = True, False
-        tracker = self.series.begin("fit", awaits_state=self._sidecar is not None)
         if self._sidecar is not None:
             self.series.resume(self.series.shielded("reading the run's state", self._sidecar.load, {}))
         hparams: dict[str, Any] = self.series.shielded("reading the hyperparameters", lambda: _hparams(self.model, self.params), {})
@@ -128,12 +135,20 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         self._fitting = False
         self._save()
-        ended = self.series.end()
+        ended = self._end()
         self._back_up()
-        if ended is not None and ended.measuring:
-            self._write_text(ended.run_text(at_once=True))
-        if self._writer is not None:
-            self._writer.close()
+        self._write_end(ended)
+
+    def left(self, status: str) -> None:
+        """An exception has left the loop, if one is open, some time ago: Keras tells nobody.
+
+        Args:
+            status: What its run comes to.
+        """
+        fitting, self._fitting = self._fitting, False
+        ended = self._end(status, abandoned=True)
+        if fitting:
+            self._write_end(ended)
 
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         self._begin_stage("validate", "test")
@@ -173,12 +188,34 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
 
     # ---- inside
 
+    def _begin(self, kind: str, **options: bool) -> Tracker:
+        """A run of Keras' loop that called us; those that an exception has left end before."""
+        end_left()
+        frame = next(loops_from(sys._getframe()), None)
+        if frame is not None:
+            self.series.shielded("reading the list of callbacks", lambda: measure_once(self, listed_in(frame), Callback), None)
+        tracker = self.series.begin(kind, **options)
+        self._loop = begun(frame, self.left)
+        return tracker
+
+    def _end(self, status: str | None = None, *, abandoned: bool = False) -> Tracker | None:
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.close()
+        return self.series.end(status, abandoned=abandoned)
+
+    def _write_end(self, ended: Tracker | None) -> None:
+        if ended is not None and ended.measuring:
+            self._write_text(ended.run_text(at_once=True))
+        if self._writer is not None:
+            self._writer.close()
+
     def _begin_stage(self, phase: str, kind: str) -> None:
         """A phase inside a ``fit``, a run of its own outside."""
         if self._fitting:
             self.series.tracker.enter(phase)
         else:
-            self.series.begin(kind)
+            self._begin(kind)
             self._watched = True
 
     def _end_stage(self, phase: str) -> None:
@@ -188,7 +225,7 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
             work = self.series.tracker.work
             work.parameters = parameters_of(self.model)
             work.count_pass(self._feed(), (self.params or {}).get("steps"))
-            self.series.end()
+            self._end()
 
     def _watch(self) -> None:
         """The first step is watched where it is executed operator by operator."""
@@ -256,8 +293,12 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
             self._writer.run(text, step=self._epoch)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles carry the options, not open files."""
-        return {**self.__dict__, "_writer": None if self._writer is None else _writer(Path(self._writer.log_dir).parent)}
+        """Copies and pickles carry the options, not open files or loops."""
+        return {
+            **self.__dict__,
+            "_loop": None,
+            "_writer": None if self._writer is None else _writer(Path(self._writer.log_dir).parent),
+        }
 
 
 def _save_model(model: Any, path: Path) -> None:
@@ -299,10 +340,8 @@ def feed_of(data: Any, steps: int | None) -> Feed:
 
 def _data() -> Any:
     """The adapter of the data in the loop that called us: Keras tells callbacks no sizes, they are in its own variables."""
-    frame: Any = sys._getframe()
-    while frame is not None and "epoch_iterator" not in frame.f_code.co_varnames:
-        frame = frame.f_back
-    return frame.f_locals["epoch_iterator"].data_adapter if frame is not None else None
+    frame = next(loops_from(sys._getframe()), None)
+    return frame.f_locals[ITERATOR].data_adapter if frame is not None else None
 
 
 def _writer(log_dir: str | Path) -> CarbonWriter:

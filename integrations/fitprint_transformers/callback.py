@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import sys
 from typing import TYPE_CHECKING, Any, Self
 
 from fitprint import Budget, Config
 from fitprint.errors import MissingExtraError, refusal
+from fitprint.listed import measure_once
 from fitprint.notices import logger
 from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
@@ -125,6 +127,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
     # ---- start and end
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.series.shielded("reading the list of callbacks", lambda: measure_once(self, listed(), TrainerCallback), None)
         self.fitting, self._in_epoch, self.over, self._stopping, self._phase = True, False, False, False, ""
         self._watched = False
         self._warn_of_others(args)
@@ -333,6 +336,15 @@ def plan(args: TrainingArguments, state: TrainerState, dataloader: Any) -> Sched
         validation_batches=0 if _word(args.eval_strategy) == "no" else None,
         steps=state.max_steps if state.max_steps > 0 else None,
     )
+
+
+def listed() -> list[Any]:
+    """The callbacks that the Trainer calls, as it goes through them; none where the hook is called by hand."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_name != "call_event":
+        frame = frame.f_back
+    callbacks: list[Any] = getattr(frame.f_locals.get("self"), "callbacks", [])
+    return callbacks
 
 
 def _trackers(trainer: Trainer) -> list[str]:

@@ -56,9 +56,14 @@ _HOMES = {
     "track": "decorator",
 }
 
+_OF_ADAPTERS = ("CarbonCallback", "EfficiencyStopping")
+
 
 def __getattr__(name: str) -> object:
     """Import a public name from its module (PEP 562)."""
+    if name in _OF_ADAPTERS:  # of an AttributeError `from fitprint import ...` would not show the words
+        packages = "fitprint_lightning, fitprint_keras (Keras 3) or fitprint_transformers (the Hugging Face Trainer)"
+        raise ImportError(f"each framework has its own {name}: write `from PACKAGE import {name}`, PACKAGE being {packages}")
     if name not in _HOMES:
         raise AttributeError(f"module 'fitprint' has no attribute {name!r}")
     value: object = getattr(importlib.import_module(f"fitprint.{_HOMES[name]}"), name)

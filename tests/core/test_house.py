@@ -68,6 +68,7 @@ FLOORS = [
     {"sensitivity"},
     {"project"},
     {"series", "command", "decorator", "doctor"},
+    {"listed"},
     {"commands"},
     {"cli"},
 ]
@@ -157,6 +158,13 @@ def test_what_is_public_is_sorted_and_there():
     assert fitprint.__all__ == sorted(fitprint.__all__) == sorted(fitprint._HOMES)
     for name in fitprint.__all__:
         assert getattr(fitprint, name) is not None
+
+
+@pytest.mark.parametrize("name", ["CarbonCallback", "EfficiencyStopping"])
+def test_what_each_framework_has_of_its_own_says_where_it_is(name):
+    with pytest.raises(ImportError, match=rf"from PACKAGE import {name}.*fitprint_lightning, fitprint_keras"):
+        exec(f"from fitprint import {name}")
+    assert name not in dir(fitprint)
 
 
 def test_no_public_name_hides_a_module():

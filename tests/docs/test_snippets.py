@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from snippets import GIVEN, PROMPT, PYTHON, TERMINAL, Block, blocks, like
 
+from board import Board
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXECUTED = [page for page in PAGES if any(b.language in PYTHON + TERMINAL and not b.reason for b in blocks(page))]
@@ -53,6 +55,18 @@ def test_the_snippets_of_a_page_run_in_their_order(page, tmp_path, terminal):
     ended = subprocess.run(command, cwd=folder, env=terminal, capture_output=True, text=True, timeout=180, check=False)
     assert ended.returncode == 0, ended.stderr[-4000:]
     assert "the measurement" not in ended.stderr, ended.stderr[-4000:]
+
+
+def test_the_loop_of_the_carbon_tabs_page_gives_a_full_row_and_each_epoch_its_own_grams(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(next(block.code for block in blocks(ROOT / "docs" / "tab.md") if block.language in PYTHON), names)
+    board, footprint = Board("logs"), names["tracker"].footprint
+    row, columns = board.run("loop"), board.ask("series", run="loop")
+    assert (row["place"], row["status"], row["duration_s"]) == ("France", "completed", footprint.duration_s)
+    assert row["interval"]
+    assert columns["epoch_co2e_g"] == pytest.approx([epoch.co2e_g for epoch in footprint.epochs])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names)

@@ -8,6 +8,8 @@ import os
 import pickle
 import subprocess
 import sys
+import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import keras
 from board import Board
-from fitprint import Budget, Config
+from fitprint import Budget, Config, Ledger
+from fitprint.listed import TWICE
 from fitprint_keras import CarbonCallback
 
 EPOCH_J = 4 * 100 + 2 * 50  # four training batches of 1 s and two validation batches of 0.5 s at 100 W
@@ -224,6 +227,121 @@ def test_time_after_an_interrupted_fit_is_not_its_own(carbon, pace, model, data,
     model.evaluate(data["x"], data["y"], batch_size=8, verbose=0, callbacks=[callback, pace])
     assert [(f.kind, f.status) for f in callback.footprints] == [("fit", "failed"), ("test", "completed")]
     assert callback.footprints[0].energy_j <= 2 * EPOCH_J
+
+
+class Fails(keras.callbacks.Callback):
+    """Raises in the middle of the second epoch."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.params["epochs"] > 1 and self.model.optimizer.iterations == 6:
+            raise self.error
+
+
+def test_a_fit_whose_exception_is_kept_ends_at_its_last_event_as_the_next_callbacks_run_begins(carbon, pace, model, data, clock):
+    """As in a notebook, which keeps the interrupt of a cell, and in it the callback, while the cell is run once more."""
+    first, again = carbon(), carbon()
+    with pytest.raises(KeyboardInterrupt) as kept:
+        model.fit(**data, epochs=3, callbacks=[first, pace, Fails(KeyboardInterrupt())])
+    clock.advance(3600.0)
+    model.fit(**data, epochs=2, callbacks=[again, pace])
+    assert kept.value
+    assert (first.footprint.status, again.footprint.status) == ("failed", "completed")
+    assert [epoch.complete for epoch in first.footprint.epochs] == [True, False]
+    assert EPOCH_J <= first.footprint.energy_j < 2 * EPOCH_J
+    assert energies(again) == [EPOCH_J] * 2
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "interrupted"), (ValueError("loss"), "failed")])
+def test_the_last_exception_that_a_notebook_keeps_says_how_its_fit_ended(carbon, pace, model, data, monkeypatch, error, status):
+    first = carbon(log_dir="logs")
+    with pytest.raises(type(error)) as kept:
+        model.fit(**data, epochs=3, callbacks=[first, pace, Fails(error)])
+    monkeypatch.setattr(sys, "last_value", kept.value, raising=False)
+    model.evaluate(data["x"], data["y"], verbose=0, callbacks=[carbon()])
+    assert first.footprint.status == status
+    assert Board("logs").run("train")["status"] == status
+
+
+def test_the_same_callback_listed_twice_is_called_once(carbon, pace, model, data, caplog):
+    callback = carbon()
+    callbacks = [callback, pace, callback]
+    model.fit(**data, epochs=2, callbacks=callbacks)
+    assert [f.status for f in callback.footprints] == ["completed"]
+    assert energies(callback) == [EPOCH_J] * 2
+    assert callbacks == [callback, pace, callback]
+    assert [record.getMessage() for record in caplog.records].count(TWICE) == 1
+
+
+def test_of_two_callbacks_in_one_list_is_said_once_that_one_is_enough(carbon, pace, model, data, caplog):
+    callbacks = [carbon(), carbon()]
+    model.fit(**data, epochs=1, callbacks=[*callbacks, pace])
+    assert sum("one is enough" in record.getMessage() for record in caplog.records) == 1
+    assert [callback.footprint.status for callback in callbacks] == ["completed"] * 2
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_a_callback_evaluates_inside_a_fit_does_not_end_the_fit(carbon, pace, model, data, same):
+    outer = carbon()
+    inner = outer if same else carbon()
+
+    class Evaluating(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.evaluate(data["x"], data["y"], batch_size=8, verbose=0, callbacks=[inner, pace])
+
+    model.fit(**data, epochs=2, callbacks=[Evaluating(), outer, pace])
+    assert [f.status for f in outer.footprints] == ["completed"]
+    assert energies(outer) == [EPOCH_J + 200.0] * 2
+    assert same or [f.kind for f in inner.footprints] == ["test", "test"]
+
+
+@pytest.mark.timeout(60)
+def test_a_fit_of_another_thread_goes_on(carbon, pace, model, data):
+    begun, over = threading.Event(), threading.Event()
+
+    class Waiting(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            begun.set()
+            over.wait(30)
+
+    callback = carbon()
+    other = threading.Thread(target=lambda: model.fit(**data, epochs=2, callbacks=[callback, pace, Waiting()]))
+    other.start()
+    begun.wait(30)
+    keras.models.clone_model(model).predict(data["x"], verbose=0, callbacks=[carbon()])
+    over.set()
+    other.join()
+    assert callback.footprint.status == "completed"
+    assert len(callback.footprint.epochs) == 2
+
+
+@pytest.mark.timeout(120)
+def test_at_the_end_of_the_program_a_fit_that_was_left_earlier_ends_at_its_last_event():
+    script = """
+        import time
+        import keras, numpy
+        from fitprint_keras import CarbonCallback
+
+        class Fails(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                raise KeyboardInterrupt
+
+        model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        carbon, data = CarbonCallback(region="FR", ledger="fitprint.db"), numpy.ones((8, 4))
+        try:
+            model.fit(data, data[:, :1], epochs=3, verbose=0, callbacks=[carbon, Fails()])
+        except KeyboardInterrupt as error:
+            kept = error
+        time.sleep(2)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], timeout=100, check=True)
+    (run,) = Ledger("fitprint.db").runs()
+    assert run["status"] == "failed"
+    assert run["duration_s"] < 2
 
 
 @pytest.mark.skipif(os.environ["KERAS_BACKEND"] == "torch", reason="the torch backend runs one step at a time")

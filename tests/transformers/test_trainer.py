@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from board import Board
 from fitprint import Budget, Config, Ledger
 from fitprint.errors import ConfigError
+from fitprint.listed import TWICE
 from fitprint_transformers import CarbonCallback
 
 EPOCH_J = 4 * 100 + 2 * 50  # four steps of 1 s and two evaluation batches of 0.5 s at 100 W
@@ -352,3 +353,19 @@ def test_the_run_keeps_how_the_model_is_trained_and_the_seed(carbon, trainer):
 def test_what_is_no_trainer_is_refused_as_one_to_attach_to(came):
     with pytest.raises(ConfigError, match=r"Expected a Trainer of transformers\. Received: trainer=.*attach\(trainer\)"):
         CarbonCallback(ledger="off").attach(came)
+
+
+@pytest.mark.parametrize("attach", [True, False])
+def test_a_callback_that_is_added_twice_is_called_once(carbon, trainer, caplog, attach):
+    callback = carbon()
+    made = trainer(callback, attach=attach)
+    made.add_callback(callback)
+    made.train()
+    assert [f.status for f in callback.footprints] == ["completed"]
+    assert energies(callback) == [EPOCH_J] * 3
+    assert [record.getMessage() for record in caplog.records].count(TWICE) == 1
+
+
+def test_of_two_callbacks_of_a_trainer_is_said_once_that_one_is_enough(carbon, trainer, caplog):
+    trainer(carbon(), carbon(), num_train_epochs=1).train()
+    assert sum("one is enough" in record.getMessage() for record in caplog.records) == 1
