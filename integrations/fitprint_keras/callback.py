@@ -188,13 +188,13 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
 
     # ---- inside
 
-    def _begin(self, kind: str, **options: bool) -> Tracker:
+    def _begin(self, kind: str, *, awaits_state: bool = False) -> Tracker:
         """A run of Keras' loop that called us; those that an exception has left end before."""
         end_left()
         frame = next(loops_from(sys._getframe()), None)
         if frame is not None:
             self.series.shielded("reading the list of callbacks", lambda: measure_once(self, listed_in(frame), Callback), None)
-        tracker = self.series.begin(kind, **options)
+        tracker = self.series.begin(kind, awaits_state=awaits_state)
         self._loop = begun(frame, self.left)
         return tracker
 
