@@ -11,24 +11,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
+from keras.callbacks import CallbackList
+
 from fitprint.status import status_of
 
-ITERATOR = "epoch_iterator"  # what `fit`, `evaluate` and `predict` call theirs, in all backends
+# What `fit`, `evaluate` and `predict` call theirs, in all backends.
+ITERATOR, CALLBACKS = "epoch_iterator", "callbacks"
 # A loop that is gone so shortly before the program's end was left by what ended it, such as sys.exit.
 SHORTLY_S = 1.0
 
 
 class Loop:
-    """One ``fit``, ``evaluate`` or ``predict`` that measures, known by its iterator, which lives as long as its frame.
+    """One ``fit``, ``evaluate`` or ``predict`` that measures, known by its list of callbacks, which lives as long as its frame.
 
     Args:
-        iterator: Of its batches.
+        callbacks: Its list of callbacks.
         left: Method that is called with the run's status, once an exception is known to have left the loop.
     """
 
-    def __init__(self, iterator: Any, left: Any) -> None:
+    def __init__(self, callbacks: Any, left: Any) -> None:
         myself = weakref.ref(self)  # the loop belongs to its callback alone
-        self._iterator = weakref.ref(iterator, lambda _: _gone(myself))
+        self._callbacks = weakref.ref(callbacks, lambda _: _gone(myself))
         self._left: weakref.WeakMethod[Any] = weakref.WeakMethod(left)
         self._thread = threading.get_ident()
         self._gone_s: float | None = None
@@ -69,8 +72,8 @@ class Loop:
         return error is not None and self._is_of(loops_from(_origin(error)))
 
     def _is_of(self, frames: Iterable[FrameType]) -> bool:
-        iterator = self._iterator()
-        return iterator is not None and any(frame.f_locals.get(ITERATOR) is iterator for frame in frames)
+        callbacks = self._callbacks()
+        return callbacks is not None and any(frame.f_locals.get(CALLBACKS) is callbacks for frame in frames)
 
 
 # Open loops of all threads; being in here holds none of them.
@@ -84,10 +87,10 @@ def begun(frame: FrameType | None, left: Any) -> Loop | None:
         frame: Of Keras' loop.
         left: See ``Loop``.
     """
-    iterator = frame.f_locals.get(ITERATOR) if frame is not None else None
-    if iterator is None:
+    callbacks = frame.f_locals.get(CALLBACKS) if frame is not None else None
+    if not isinstance(callbacks, CallbackList):
         return None
-    loop = Loop(iterator, left)
+    loop = Loop(callbacks, left)
     _open.add(loop)
     atexit.unregister(_end_at_exit)
     atexit.register(_end_at_exit)  # comes before the trackers' own, which were registered earlier
@@ -111,7 +114,7 @@ def loops_from(frame: FrameType | None) -> Iterator[FrameType]:
 
 def listed_in(frame: FrameType) -> list[Any]:
     """The callbacks that Keras' loop calls, as it goes through them."""
-    callbacks: list[Any] = getattr(frame.f_locals.get("callbacks"), "callbacks", [])
+    callbacks: list[Any] = getattr(frame.f_locals.get(CALLBACKS), "callbacks", [])
     return callbacks
 
 
