@@ -318,7 +318,7 @@ def test_a_fit_of_another_thread_goes_on(carbon, pace, model, data):
     assert len(callback.footprint.epochs) == 2
 
 
-@pytest.mark.skipif(os.environ["KERAS_BACKEND"] == "tensorflow", reason="TensorFlow's threads do not survive a fork")
+@pytest.mark.skipif(os.environ["KERAS_BACKEND"] != "torch", reason="the threads of TensorFlow and JAX do not survive a fork")
 @pytest.mark.timeout(120)
 def test_at_the_end_of_the_program_what_was_left_earlier_ends_at_its_last_event_and_what_ends_it_now():
     script = """
