@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fitprint.footprint import TRAINING_KINDS, Footprint
 from fitprint.notices import logger, on_terminal, printable
 from fitprint.report.text import FIRST_LINE, details, headline, interval
 from fitprint.units import format_co2e, format_duration, format_energy
@@ -11,18 +12,14 @@ from fitprint.units import format_co2e, format_duration, format_energy
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fitprint.footprint import Footprint
-
 # Of the summary's lines, those that are said; the rest is in the record.
 SAID = ("energy", "place", "budget", "stopped")
 LABELS = {"energy": "parts"}
-# A stage by itself, such as a validation, is said in one line.
-WHOLE_RUNS = ("fit", "command")
 
 
 def say_end(footprint: Footprint) -> None:
     """Say what a run came to, once, where its other notices go."""
-    if footprint.kind in WHOLE_RUNS and on_terminal() and _show(footprint):
+    if footprint.kind in TRAINING_KINDS and on_terminal() and _show(footprint):
         return
     logger().info(plain(footprint))
 
@@ -47,7 +44,7 @@ def totals(footprint: Footprint) -> list[tuple[str, str]]:
 
 
 def _further(footprint: Footprint) -> list[tuple[str, str]]:
-    if footprint.kind not in WHOLE_RUNS:
+    if footprint.kind not in TRAINING_KINDS:  # a stage by itself, such as a validation, is said in one line
         return []
     return [(LABELS.get(label, label), text) for label, text in details(footprint) if label in SAID]
 

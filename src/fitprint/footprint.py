@@ -16,6 +16,8 @@ from fitprint.units import kwh
 
 SCHEMA = 1
 STEP_OVER_TICKS = 100
+# Kinds of runs that stand for a piece of work; a validation, test or prediction after one is a run of its own beside it.
+TRAINING_KINDS = ("fit", "command")
 # Properties that are written down with the fields.
 DERIVED = ("energy_kwh", "energy_per_sample_j", "co2e_per_1000_samples_g")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from fitprint.footprint import Footprint
+from fitprint.footprint import TRAINING_KINDS, Footprint
 from fitprint.guard import Guard
 from fitprint.notices import logger
 from fitprint.run import Run
 from fitprint.scalars import RUN_TAGS, block_scalars
 from fitprint.sinks.names import name_of, open_sink
 from fitprint.sinks.outlet import Outlet
-from fitprint.sinks.sink import TRAINING, Sink
+from fitprint.sinks.sink import Sink
 
 CLOSE_WITHIN_S = 0.8
 TOTALS = (*RUN_TAGS, "carbon/budget_used")
@@ -73,7 +73,7 @@ class Publisher:
         if len(run.view.epochs) > self._epochs:
             told, self._epochs = True, len(run.view.epochs)
             self._log(run.view.scalars(), run.view.epochs[-1].index)
-        elif final is not None and final.kind in TRAINING:
+        elif final is not None and final.kind in TRAINING_KINDS:
             values = run.view.scalars()
             self._log({tag: values[tag] for tag in TOTALS if tag in values}, run.view.epochs[-1].index if run.view.epochs else 0)
         if final is not None:

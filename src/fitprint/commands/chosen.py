@@ -5,12 +5,9 @@ from __future__ import annotations
 import sys
 
 from fitprint.errors import FitprintError
-from fitprint.footprint import Footprint
+from fitprint.footprint import TRAINING_KINDS, Footprint
 from fitprint.ledger.ledger import Ledger
 from fitprint.notices import printable
-
-# What is reported on; validation and tests after a training are runs of their own and no substitute for it.
-TRAININGS = ("fit", "command")
 
 
 def last_run(ledger: Ledger) -> Footprint:
@@ -22,7 +19,7 @@ def last_run(ledger: Ledger) -> Footprint:
     rows = ledger.runs()
     if not rows:
         raise FitprintError(f"no runs in {ledger.place}. Name another file with --ledger.")
-    row = next((row for row in reversed(rows) if row["kind"] in TRAININGS), rows[-1])
+    row = next((row for row in reversed(rows) if row["kind"] in TRAINING_KINDS), rows[-1])
     words = [str(row[name]) for name in ("kind", "name", "status") if row[name]]
     print(printable(f"fitprint: no run was named; this is {row['run_id']} ({', '.join(words)})"), file=sys.stderr)
     return ledger.footprint(row["run_id"])

@@ -13,12 +13,12 @@ from fitprint.carbon.hourly import HourlySeries
 from fitprint.carbon.provider_names import find_provider
 from fitprint.carbon.series_file import read_series
 from fitprint.commands.advise import of_project
-from fitprint.commands.chosen import TRAININGS, last_run
+from fitprint.commands.chosen import last_run
 from fitprint.commands.live_series import add_network, fetched
 from fitprint.commands.project import print_project
 from fitprint.errors import FitprintError, refusal
 from fitprint.files import replace_file
-from fitprint.footprint import Footprint
+from fitprint.footprint import TRAINING_KINDS, Footprint
 from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.selection import recorded
 from fitprint.notices import printable
@@ -121,7 +121,7 @@ def _check_final(options: argparse.Namespace) -> None:
 
 def _check_training_type(options: argparse.Namespace, runs: Sequence[Footprint]) -> None:
     """A run beside a training was none, and its grams are not those of the model."""
-    other = next((run for run in runs if run.kind not in TRAININGS), None)
+    other = next((run for run in runs if run.kind not in TRAINING_KINDS), None)
     if options.training_type is not None and other is not None and options.project is None:
         hint = f"{other.run_id} is of kind {other.kind}. Name the training, or leave the option out."
         raise refusal("training_type", expected="runs that train", came=options.training_type, hint=hint)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fitprint.footprint import Footprint
+from fitprint.footprint import TRAINING_KINDS, Footprint
 
 
 def basis(runs: Sequence[Footprint]) -> str:
@@ -47,4 +45,4 @@ def _embodied(runs: Sequence[Footprint]) -> str:
 
 
 def _trainings(runs: Sequence[Footprint]) -> bool:
-    return any(run.kind in ("fit", "command") for run in runs)
+    return any(run.kind in TRAINING_KINDS for run in runs)

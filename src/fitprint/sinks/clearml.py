@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fitprint.errors import ConfigError, refusal
-from fitprint.footprint import Footprint
-from fitprint.sinks.sink import TRAINING, Sink
+from fitprint.footprint import TRAINING_KINDS, Footprint
+from fitprint.sinks.sink import Sink
 
 
 class ClearMLSink(Sink):
@@ -44,7 +44,7 @@ class ClearMLSink(Sink):
     def run(self, footprint: Footprint) -> None:
         facts = {"run_id": footprint.run_id, "project": footprint.project, "status": footprint.status}
         properties = {f"fitprint_{name}": value for name, value in facts.items() if value}
-        if footprint.kind in TRAINING and properties != self._properties:
+        if footprint.kind in TRAINING_KINDS and properties != self._properties:
             self._task.set_user_properties(**properties)
             self._properties = properties
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fitprint.errors import ConfigError
-from fitprint.footprint import Footprint
-from fitprint.sinks.sink import TRAINING, Sink
+from fitprint.footprint import TRAINING_KINDS, Footprint
+from fitprint.sinks.sink import Sink
 
 
 class MLflowSink(Sink):
@@ -44,7 +44,7 @@ class MLflowSink(Sink):
 
         facts = {"run_id": footprint.run_id, "project": footprint.project, "status": footprint.status}
         tags = {f"fitprint.{name}": value for name, value in facts.items() if value}
-        if footprint.kind in TRAINING and tags != self._tags:
+        if footprint.kind in TRAINING_KINDS and tags != self._tags:
             _client().log_batch(self._run_id, tags=[RunTag(name, value) for name, value in tags.items()])
             self._tags = tags
 

@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from fitprint.footprint import Footprint
 
-# Runs that have figures of their own in an experiment's tracker. A later validation or test is in the same experiment, and
-# its totals would stand where the training's are.
-TRAINING = ("fit", "command")
-
 
 class Sink(Protocol):
     """Takes what a run logs. A class that inherits from this one need only say what it does with it.
@@ -50,6 +46,8 @@ class Sink(Protocol):
 
     def run(self, footprint: Footprint) -> None:
         """Take the run as of now: with each epoch and block, and at its end.
+
+        A validation or test after a training is in the same experiment: its totals would stand where the training's are.
 
         Args:
             footprint: While its ``status`` is ``running`` it has no epochs; at the end it is the whole record.

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fitprint.errors import ConfigError, refusal
-from fitprint.footprint import Footprint
-from fitprint.sinks.sink import TRAINING, Sink
+from fitprint.footprint import TRAINING_KINDS, Footprint
+from fitprint.sinks.sink import Sink
 
 EPOCH, BLOCK = "carbon/epoch", "carbon/block"
 
@@ -44,7 +44,7 @@ class WandbSink(Sink):
         self._run.log({**scalars, BLOCK if of_block else EPOCH: step})
 
     def run(self, footprint: Footprint) -> None:
-        if footprint.kind in TRAINING and footprint.run_id != self._run_id:
+        if footprint.kind in TRAINING_KINDS and footprint.run_id != self._run_id:
             self._run.config.update({"fitprint_run_id": footprint.run_id}, allow_val_change=True)
             self._run_id = footprint.run_id
 
