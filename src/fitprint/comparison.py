@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fitprint.configurations import grouped, known_metric, scored, telling_metric
+from fitprint.configurations import grouped, known_metric, metric_names, scored, telling_metric
 from fitprint.errors import ConfigError, FitprintError
 from fitprint.footprint import Footprint
 from fitprint.ledger.selection import Ledgers, recorded
@@ -215,7 +215,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
 def _metric(footprints: Sequence[Footprint]) -> str:
     found = telling_metric(footprints)
     if found is None:
-        there = ", ".join(sorted({name for run in footprints for epoch in run.epochs for name in epoch.metrics}))
+        there = ", ".join(metric_names(footprints))
         if not there:
             raise FitprintError(
                 "nothing to compare by: no run recorded a metric. Record one in the runs to come: "

@@ -26,13 +26,18 @@ def telling_metric(footprints: Iterable[Footprint]) -> str | None:
     return telling(name for name, count in had.items() if count == most)
 
 
+def metric_names(runs: Iterable[Footprint]) -> list[str]:
+    """The metrics that any of them has, in the order of the alphabet."""
+    return sorted({name for run in runs for epoch in run.epochs for name in epoch.metrics})
+
+
 def known_metric(metric: str, runs: Sequence[Footprint]) -> str:
     """The metric, if a run has it.
 
     Raises:
         ConfigError: If none has.
     """
-    there = sorted({name for run in runs for epoch in run.epochs for name in epoch.metrics})
+    there = metric_names(runs)
     if metric not in there:
         raise refusal("metric", expected=f"one of {', '.join(there)}" if there else "none: no run has any", came=metric, near=there)
     return metric
