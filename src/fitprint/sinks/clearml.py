@@ -8,7 +8,7 @@ from typing import Any
 
 from fitprint.errors import ConfigError, refusal
 from fitprint.footprint import TRAINING_KINDS, Footprint
-from fitprint.sinks.sink import Sink
+from fitprint.sinks.sink import Sink, facts
 
 
 class ClearMLSink(Sink):
@@ -42,8 +42,7 @@ class ClearMLSink(Sink):
             logger.report_scalar(title=plot, series=series, value=value, iteration=step)
 
     def run(self, footprint: Footprint) -> None:
-        facts = {"run_id": footprint.run_id, "project": footprint.project, "status": footprint.status}
-        properties = {f"fitprint_{name}": value for name, value in facts.items() if value}
+        properties = {f"fitprint_{name}": value for name, value in facts(footprint).items()}
         if footprint.kind in TRAINING_KINDS and properties != self._properties:
             self._task.set_user_properties(**properties)
             self._properties = properties

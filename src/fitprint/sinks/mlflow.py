@@ -9,7 +9,7 @@ from typing import Any
 
 from fitprint.errors import ConfigError
 from fitprint.footprint import TRAINING_KINDS, Footprint
-from fitprint.sinks.sink import Sink
+from fitprint.sinks.sink import Sink, facts
 
 
 class MLflowSink(Sink):
@@ -42,8 +42,7 @@ class MLflowSink(Sink):
     def run(self, footprint: Footprint) -> None:
         from mlflow.entities import RunTag
 
-        facts = {"run_id": footprint.run_id, "project": footprint.project, "status": footprint.status}
-        tags = {f"fitprint.{name}": value for name, value in facts.items() if value}
+        tags = {f"fitprint.{name}": value for name, value in facts(footprint).items()}
         if footprint.kind in TRAINING_KINDS and tags != self._tags:
             _client().log_batch(self._run_id, tags=[RunTag(name, value) for name, value in tags.items()])
             self._tags = tags

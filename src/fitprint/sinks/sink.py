@@ -57,6 +57,12 @@ class Sink(Protocol):
         """The run is over."""
 
 
+def facts(footprint: Footprint) -> dict[str, str]:
+    """What says in an experiment's tracker which run of the ledger it is: ``run_id``, ``project`` if it has one, ``status``."""
+    said = {"run_id": footprint.run_id, "project": footprint.project, "status": footprint.status}
+    return {name: value for name, value in said.items() if value}
+
+
 def powers(scalars: Mapping[str, float]) -> dict[str, float]:
     """Mean power of each part during an epoch, in watts: its share of the energy at the power of all."""
     energy_wh, power_w = scalars.get("carbon/epoch_energy_wh", 0.0), scalars.get("carbon/power_w", 0.0)
