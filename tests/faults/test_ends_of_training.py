@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from with_and_without import paired
 
 from fitprint import Footprint, Ledger
 
@@ -68,11 +69,7 @@ def ended(framework, tmp_path_factory):
     command = [sys.executable, str(PROGRAM), framework, str(folder), *CASES]
     out = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environ, timeout=580, check=True).stdout
     rows = [json.loads(line) for line in out.splitlines() if line.startswith('{"case"')]
-    pairs = {case: {} for case in CASES}
-    for row in rows:
-        name = "with" if row["watched"] else "without"
-        pairs[row["case"]][name] = told(folder / row["case"] / name, row)
-    return pairs
+    return paired(rows, folder, told)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from with_and_without import paired
 
 from fitprint import Footprint, Ledger
 
@@ -51,11 +52,7 @@ def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("short")
     command = [*confined, sys.executable, str(PROGRAM), str(folder), *CASES]
     out = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=110, check=True).stdout
-    pairs = {case: {} for case in CASES}
-    for row in map(json.loads, out.splitlines()):
-        name = "with" if row["watched"] else "without"
-        pairs[row["case"]][name] = told(folder / row["case"] / name, row)
-    return pairs
+    return paired(map(json.loads, out.splitlines()), folder, told)
 
 
 @pytest.mark.parametrize("case", CASES)
