@@ -1,7 +1,7 @@
 """What documents leave open about NVIDIA's counters, asked of a real board.
 
-``python tests/hardware/real_gpu.py --out tests/traces`` writes ``findings.json``, ``findings.md`` and traces. It takes less
-than five minutes and only reads: nothing is set on the board, in the driver or on the machine. A measurement that
+``python tests/hardware/real_gpu.py --out tests/traces`` writes ``findings.json``, ``findings.md`` and traces. It takes about
+five minutes and only reads: nothing is set on the board, in the driver or on the machine. A measurement that
 fails, or cannot be made here, is written down with its reason and costs no other; what has been found is on disk
 after each. The load is torch on CUDA, else what ``--load`` names: a program that prints "ready" and works until it
 is ended. Without one the board is only watched idle.
@@ -10,6 +10,7 @@ is ended. Without one the board is only watched idle.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -60,6 +61,10 @@ CLOSED_S = 5.0
 SETTLE_S = 2.0
 BOUNDARIES = 200
 RUN_S, RUN_IDLE_S, RUN_LOAD_S = 25.0, 5.0, 12.0
+# Half of each period under load, half at rest: beside the counter's 100 ms and the power samples' 20 ms, so that what sees only
+# a part of a period sees now all of the load and now none, in turns of 10 and 2 s.
+PULSES_MS, PULSES_S, PULSES_PERIOD_S = (101.0, 20.2), 20.0, 0.01
+WINDOW_CHANGES = 10
 QUEUED_S = 1.0
 # Power by what the driver calls it, the one that follows the load most closely first.
 KINDS = ("instant", "usage", "average")
@@ -259,10 +264,10 @@ class Rig:
         return found | {kind: value_of(answer) / 1000 for kind, answer in answers if not answer.nvmlReturn}
 
     @contextmanager
-    def working(self) -> Iterator[subprocess.Popen[str]]:
-        """Let the load run; Skipped where it cannot."""
+    def working(self, load: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+        """Let the load run, or another one; Skipped where it cannot."""
         try:
-            process = subprocess.Popen(self.load, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(load or self.load, stdout=subprocess.PIPE, text=True)
         except OSError as error:
             raise Skipped(f"the load cannot be started ({error})") from error
         watchdog = threading.Timer(READY_WITHIN_S, process.kill)
@@ -385,6 +390,7 @@ def latency(rig: Rig) -> dict[str, Any]:
     asked: dict[str, Callable[[], Any]] = {
         "total energy": rig.energy_mj,
         "field 83": lambda: rig.fields(TOTAL_ENERGY),
+        "field 191": lambda: rig.fields((ENERGY, SCOPES["gpu"])),
         "field 186": lambda: rig.fields(INSTANT),
         "power usage": lambda: pynvml.nvmlDeviceGetPowerUsage(rig.handle),
         "processes": lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(rig.handle),
@@ -394,12 +400,15 @@ def latency(rig: Rig) -> dict[str, Any]:
 
 def calls(question: Callable[[], Any], rig: Rig, between_s: float = BETWEEN_CALLS_S) -> dict[str, Any]:
     readings: list[Reading] = []
-    end_ns = time.monotonic_ns() + round(CALLS_S * rig.scale * NS_PER_S)
+    end_ns, busy_ns = time.monotonic_ns() + round(CALLS_S * rig.scale * NS_PER_S), 0
     while len(readings) < CALLS and time.monotonic_ns() < end_ns:
+        before_ns = time.thread_time_ns()
         readings.append(ask(question))
+        busy_ns += time.thread_time_ns() - before_ns
         time.sleep(between_s)
     took_us = [(reading.ended_ns - reading.began_ns) / 1e3 for reading in readings]
     found = {"calls": len(readings), "p50_us": quantile(took_us, 0.5), "p99_us": quantile(took_us, 0.99), "max_us": max(took_us)}
+    found |= {"cpu_us": busy_ns / 1e3 / len(readings)}
     errors = {reading.error for reading in readings if reading.error}
     return found | ({"errors": sorted(errors)} if errors else {})
 
@@ -432,6 +441,32 @@ def read_rate(rig: Rig) -> dict[str, Any]:
         found[f"{hz:g} Hz"] = over_power(*series)
     (alone,) = watch(RATE_S / 2 * rig.scale, (RATE_S, rig.energy_mj))
     return {**found, "alone": over_power(alone, [])}
+
+
+def pulses(rig: Rig) -> dict[str, Any]:
+    """Whether something is missed of a load that comes and goes: then what is told of steady pulses would sway."""
+    found = {}
+    for period_ms in PULSES_MS:
+        with rig.working([sys.executable, str(Path(__file__).resolve()), "--child", "pulse", "--period", str(period_ms)]):
+            asked = (PULSES_PERIOD_S, rig.energy_mj), (PULSES_PERIOD_S / 2, rig.powers)
+            found[f"{period_ms:g} ms"] = sway(*watch(PULSES_S * rig.scale, *asked))
+    return found
+
+
+def sway(counter: Sequence[Reading], power: Sequence[Reading]) -> dict[str, Any]:
+    """Mean power in windows of ten changes of the counter, by each way, and how far the windows are apart."""
+    moved = [(middle_ns(b), b.value) for a, b in pairwise(counter) if not a.error and not b.error and a.value != b.value]
+    if len(moved) <= WINDOW_CHANGES:
+        raise Skipped("the counter changes too seldom")
+    windows = list(zip(moved, moved[WINDOW_CHANGES:], strict=False))
+    told = {"counter": [(b[1] - a[1]) / 1000 / ((b[0] - a[0]) / NS_PER_S) for a, b in windows]}
+    for kind in KINDS:
+        points = points_of(power, kind)
+        within = [[watts for ns, watts in points if a[0] <= ns < b[0]] for a, b in windows]
+        told[kind] = [statistics.fmean(watts) for watts in within if watts]
+    apart = {kind: {"mean_w": statistics.fmean(w), "least_w": min(w), "most_w": max(w)} for kind, w in told.items() if w}
+    kinds = {kind: [Reading(r.began_ns, r.ended_ns, r.value.get(kind)) for r in power if not r.error] for kind in KINDS}
+    return {"windows": len(windows), **apart, "moves": {kind: steps(readings) for kind, readings in kinds.items()}}
 
 
 def epochs(rig: Rig) -> dict[str, Any]:
@@ -485,15 +520,22 @@ def run_trace(rig: Rig) -> dict[str, Any]:
     command = [sys.executable, "-c", f"import time; time.sleep({RUN_S * rig.scale})"]
     environ = {**os.environ, "FITPRINT_PARTS": "gpu", "FITPRINT_ATTRIBUTE": "all"}
     run = subprocess.Popen([sys.executable, "-m", "fitprint", "run", *options, "--", *command], env=environ)
-    asked = (POWER_PERIOD_S, rig.powers)
-    (power,), found = watch(RUN_IDLE_S * rig.scale, asked), {}
+    power: list[Reading] = []
+    found: dict[str, Any] = {}
+
+    def watched() -> None:
+        while run.poll() is None:
+            power.extend(watch(RUN_S * rig.scale / 50, (POWER_PERIOD_S, rig.powers))[0])
+
+    watcher = threading.Thread(target=watched)
+    watcher.start()
+    time.sleep(RUN_IDLE_S * rig.scale)
     try:
         with rig.working():
-            power += watch(RUN_LOAD_S * rig.scale, asked)[0]
+            time.sleep(RUN_LOAD_S * rig.scale)
     except Skipped as reason:
         found["load"] = str(reason)
-    while run.poll() is None:
-        power += watch(RUN_S * rig.scale / 50, asked)[0]
+    watcher.join()
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     golden = write_golden(path, rows, f"fitprint run --record on {rig.name}: rest, load, rest")
     times = [row["t_ns"] for row in rows[1:]]
@@ -521,7 +563,7 @@ def dense_trace(rig: Rig) -> dict[str, Any]:
 
 IDLE = (machine, reopening, fields, period, stamps, latency, samples, agreement, boundary)
 LOADED = (period, stamps, latency, samples, agreement, read_rate, epochs)
-LAST = (dense_trace, run_trace, views, fence)
+LAST = (pulses, dense_trace, run_trace, views, fence)
 
 
 # ---- processes of their own
@@ -579,6 +621,25 @@ def child_burn() -> None:
         for _ in range(20):
             multiply()
         torch.cuda.synchronize()
+
+
+def child_pulse(period_s: float) -> None:
+    """Work for the first half of each period, by the clock."""
+    try:
+        torch = torch_on_cuda()
+    except Skipped as reason:
+        say(str(reason))
+        return
+    multiply = multiplication(torch)
+    multiply()
+    torch.cuda.synchronize()
+    say(READY)
+    began_s = time.perf_counter()
+    for number in itertools.count():
+        while time.perf_counter() < began_s + (number + 0.5) * period_s:
+            multiply()
+            torch.cuda.synchronize()
+        time.sleep(max(0.0, began_s + (number + 1) * period_s - time.perf_counter()))
 
 
 def child_view() -> None:
@@ -669,12 +730,13 @@ def take(rig: Rig, measurements: Iterable[Callable[[Rig], dict[str, Any]]], stat
 def table(findings: Mapping[str, Any], counter: Counter) -> str:
     """The findings that fitprint's own figures rest on, in Markdown."""
     sensor = counter.sensor
-    gain, called = f"within {sensor.low:.0%}", ("total energy", "field 83", "field 186", "power usage", "processes")
+    gain, called = f"within {sensor.low:.0%}", ("total energy", "field 83", "field 191", "field 186", "power usage", "processes")
     rows = [
         ("the counter moves every", ("period", "median_ms"), "ms", f"{sensor.tick_s * 1000:g} ms"),
         ("field 83's time stamp is", ("stamps", "means"), "", "not used"),
         *((f"{kind}, median call", ("latency", kind, "p50_us"), "µs", "") for kind in called),
         *((f"{kind}, slowest of 100", ("latency", kind, "p99_us"), "µs", "") for kind in called),
+        *((f"{kind}, CPU time of a call", ("latency", kind, "cpu_us"), "µs", "") for kind in called),
         ("samples of power are kept for", ("samples", "span_s"), "s", ""),
         ("there is one every", ("samples", "period_ms"), "ms", ""),
         *((f"counter over the integral of {kind} power", ("agreement", "over", kind), "", gain) for kind in KINDS),
@@ -691,7 +753,19 @@ def table(findings: Mapping[str, Any], counter: Counter) -> str:
     for what, path, unit, takes in rows:
         cells = [cell(findings[state], path, unit) for state in ("idle", "load")]
         lines.append(f"| {what} | {cells[0]} | {cells[1]} | {takes} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *pulse_lines(findings["last"].get("pulses", {}))]) + "\n"
+
+
+def pulse_lines(found: Mapping[str, Any]) -> list[str]:
+    """Power of a load that comes and goes, in windows of ten ticks of the counter."""
+    if found.get("status") != "done":
+        return []
+    lines = ["", "| half of each | by | mean | least | most |", "|---|---|---:|---:|---:|"]
+    for period, kinds in found.items():
+        rows = kinds.items() if isinstance(kinds, Mapping) else ()
+        for kind, row in (pair for pair in rows if pair[0] in ("counter", *KINDS)):
+            lines.append(f"| {period} | {kind} | {row['mean_w']:.1f} W | {row['least_w']:.1f} W | {row['most_w']:.1f} W |")
+    return lines
 
 
 def cell(found: Mapping[str, Any], path: Sequence[str], unit: str) -> str:
@@ -716,8 +790,12 @@ def main() -> int:
     burn = shlex.join([sys.executable, str(Path(__file__).resolve()), "--child", "burn"])
     parser.add_argument("--load", type=shlex.split, default=burn, help="a program that makes the board work")
     parser.add_argument("--scale", type=float, default=1.0, help="shortens everything, to try this script")
-    parser.add_argument("--child", choices=CHILDREN, help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=[*CHILDREN, "pulse"], help=argparse.SUPPRESS)
+    parser.add_argument("--period", type=float, default=PULSES_MS[0], help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.child == "pulse":
+        child_pulse(options.period / 1000)
+        return 0
     if options.child:
         CHILDREN[options.child]()
         return 0
