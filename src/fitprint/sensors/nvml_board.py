@@ -23,9 +23,10 @@ P_MAX_W = 3000.0
 # (Yang, Adamek, Armour, "Part-time power measurements", SC'24, over 70 boards).
 BOARD_GAIN = 0.05
 # Reading the counter faster than about once a second can make it fall short
-# (Dauner et al., HotCarbon '26: 1.6 % at 1 s, 13 % at 100 ms on one RTX 4090).
+# (Dauner et al., HotCarbon '26: 1.6 % at 1 s, 13 % at 100 ms on one RTX 4090; an H200 lost nothing at
+# 5 ms, but each reading took 3 ms of CPU time, tests/traces/nvidia-h200).
 MIN_INTERVAL_S = 1.0
-# The counter is brought up to date every 20 to 100 ms, by model; no vendor says which.
+# The counter is brought up to date every 20 to 100 ms, by model (100 ms on an H200); no vendor says which.
 TICK_S = 0.1
 # Board gain as above, and what the board does between two of its readings.
 POWER_ERROR = 0.10
