@@ -26,12 +26,19 @@ class Position:
         share_done: Share of the open epoch's batches that are done.
         training_j: What they have used; validations apart.
         validation_j: What the open epoch's validations have used.
+        by_batch_j: What the training of an epoch costs by its later batches; None where only the first ones have been seen.
     """
 
     index: int = 0
     share_done: float = 0.0
     training_j: float = 0.0
     validation_j: float = 0.0
+    by_batch_j: float | None = None
+
+    @property
+    def epoch_j(self) -> float:
+        """What the training of the open epoch will come to, or of a later one; 0.0 where nothing is known yet."""
+        return self.by_batch_j or (self.training_j / self.share_done if self.share_done else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,7 @@ def _first_epoch(position: Position, schedule: Schedule) -> Drift | None:
     if position.share_done <= 0 or position.training_j <= 0:
         return None
     drift = Drift()
-    drift.learn(position.training_j / position.share_done, schedule.length)
+    drift.learn(position.epoch_j, schedule.length)
     return drift
 
 
@@ -141,8 +148,7 @@ def _before_any(schedule: Schedule, position: Position, until: float) -> tuple[f
     epochs = until - position.index
     every = schedule.validate_every
     count = epochs if every is None else math.floor((position.index + epochs) / every) - position.index // every
-    training_j = position.training_j / position.share_done if position.share_done else 0.0
     if schedule.validation_batches is None:
-        return float(count), UNSEEN_VALIDATION / 2 * training_j, 1.0
+        return float(count), UNSEEN_VALIDATION / 2 * position.epoch_j, 1.0
     batches = schedule.batches or math.inf
-    return float(count), training_j * schedule.validation_batches / batches / 2, UNSEEN
+    return float(count), position.epoch_j * schedule.validation_batches / batches / 2, UNSEEN

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from fitprint.account import Window
 from fitprint.blocks import NEVER
 from fitprint.books import Books
 from fitprint.budget import Spent
+from fitprint.clock import NS_PER_S
 from fitprint.drift import Range
+from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint
 from fitprint.forecast import Forecast, Position, look_ahead
 from fitprint.pace import Pace, Schedule
 from fitprint.per_batch import PerBatch
 from fitprint.periods import Periods
 from fitprint.watch import Watch
+
+# What a sensor tells over fewer of its ticks says too little of a warm-up.
+SURE_TICKS = 2
 
 
 class Outlook:
@@ -26,6 +32,7 @@ class Outlook:
         pace: What epochs and the work around them cost.
         watch: The budgets.
         batches_done: Batches of the open epoch that are known to be done.
+        warm_up_j: What the first epoch's first batches have used beyond its others; 0.0 where that was little.
     """
 
     watch: Watch
@@ -34,6 +41,7 @@ class Outlook:
         self.schedule = Schedule()
         self.pace = Pace()
         self.batches_done = 0
+        self.warm_up_j = 0.0
         self._books = books
         self._periods = periods
         self._epoch_end_j = 0.0
@@ -61,9 +69,11 @@ class Outlook:
         window, batches = self._periods.open, self.schedule.batches
         if window is None:
             return Position(self._periods.next_index)
-        share = min(1.0, self.batches_done / batches) if batches else 0.0
-        validation_j = window.joules_in("validate")
-        return Position(self._periods.opened.index, share, window.energy.joules - validation_j, validation_j)
+        validation_j, batch_j = window.joules_in("validate"), self._per_batch.energy_j
+        by_batch_j = None if batch_j is None or batches is None else batches * batch_j
+        # Of a run's first look nobody can tell how much of it was warm-up.
+        share = min(1.0, self.batches_done / batches) if batches and (by_batch_j or not self._warming_up) else 0.0
+        return Position(self._periods.opened.index, share, window.energy.joules - validation_j, validation_j, by_batch_j)
 
     # ---- epochs
 
@@ -83,12 +93,33 @@ class Outlook:
 
     def first_look(self) -> int:
         """Batches after which to look inside an epoch that has just begun."""
-        return 1 if self.watch.budgets else self._periods.blocks.end
+        return 1 if self.watch.budgets or self._warming_up else self._periods.blocks.end
 
-    def learn_epoch(self, epoch: EpochFootprint, validation_j: float) -> None:
+    @property
+    def _warming_up(self) -> bool:
+        """Whether nothing but the open epoch's own batches tells what an epoch costs; ranks of a job would have to meet for it."""
+        return self.pace.epochs_seen == 0 and self.schedule.batches is not None and self._books.team is None
+
+    def learn_epoch(self, epoch: EpochFootprint, window: Window) -> None:
         """A whole epoch has ended at the last reading."""
-        joules = self._books.energy_j - self._epoch_end_j
-        self.pace.epoch(joules, validation_j, index=epoch.index, length=self.schedule.length)
+        joules, validation_j = self._books.energy_j - self._epoch_end_j, window.joules_in("validate")
+        if self._warming_up:
+            self._see(self.schedule.batches or 0, window)
+            self.warm_up_j = self._per_batch.warm_up_j(SURE_TICKS * max(sensor.tick_s for sensor in window.energy.sensors))
+        usual_j = self._usual_validation_j(validation_j)
+        training_j = joules - validation_j - self.warm_up_j if self.pace.epochs_seen == 0 else joules - validation_j
+        self.pace.epoch(training_j + usual_j, usual_j, index=epoch.index, length=self.schedule.length)
+
+    def _usual_validation_j(self, validation_j: float) -> float:
+        """What a validation will cost: where training had to warm up, the first validation has, and costs no more than training."""
+        batch_j, batches = self._per_batch.energy_j, self.schedule.validation_batches
+        if not self.warm_up_j or self.pace.epochs_seen or batch_j is None or batches is None:
+            return validation_j
+        return min(validation_j, batches * batch_j)
+
+    def _see(self, batches: int, window: Window, unseen_j: float = 0.0) -> None:
+        training = window.phases.get("train", Energy())
+        self._per_batch.see(batches, training.joules + unseen_j, training.duration_ns / NS_PER_S)
 
     def end_epoch(self) -> None:
         """What comes from the last reading on is not the epoch's."""
@@ -128,20 +159,22 @@ class Outlook:
         if 0 < done < (self.schedule.batches or NEVER):
             ahead_j = per_batch_j * (next_look - done + self.schedule.batches_after_stop)
             training_j, index = window.joules_in("train") + unseen_j, self._periods.opened.index
-            self._per_batch.see(done, training_j)
+            self._see(done, window, unseen_j)
             batch_j = self._per_batch.energy_j
             closing = self.pace.closing(training_j, done, self._books.power_w, self.schedule, index, batch_j)
             self.watch.inside_epoch(spent, ahead_j, closing, epochs_done=self._periods.epochs_done, number=index)
         return next_look
 
     def _next_look(self, spent: Spent, per_batch_j: float) -> int:
-        """Batches done at the next look: the block's end or the budgets' interval, whichever is sooner."""
-        block_end = self._periods.blocks.end
+        """Batches done at the next look, whichever is sooner: the block's end, the budgets' interval, in the first epoch as many again."""
+        latest = self._periods.blocks.end
+        if self._warming_up:
+            latest = min(latest, 2 * self.batches_done)
         if not self.watch.budgets:
-            return block_end
+            return latest
         interval = self.watch.batches_to_next_look(spent, per_batch_j)
         epoch_end = max(self.batches_done + 1, self.schedule.batches or NEVER)
-        return min(block_end, self.batches_done + interval, epoch_end)
+        return min(latest, self.batches_done + interval, epoch_end)
 
 
 def _whole(forecast: Forecast | None, spent: Spent) -> Range:

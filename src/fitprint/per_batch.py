@@ -1,6 +1,21 @@
-"""What a training batch costs once the first ones have warmed up."""
+"""What a training batch costs once the first ones have warmed up, and what the warm-up has cost."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
+
+# An epoch whose first batches have used a smaller share than this beyond the others has no warm-up worth the name.
+LEAST_WARM_UP = 0.20
+# Of fewer batches the later half says too little: a look may come while the next batch is half done.
+LEAST_BATCHES = 16
+
+
+class _Look(NamedTuple):
+    """How far an epoch was at a look."""
+
+    batches: int
+    energy_j: float
+    duration_s: float
 
 
 class PerBatch:
@@ -17,24 +32,39 @@ class PerBatch:
     """
 
     def __init__(self) -> None:
-        self._from: tuple[int, float] | None = None
-        self._next: tuple[int, float] | None = None
-        self._now = (0, 0.0)
+        self._from: _Look | None = None
+        self._next: _Look | None = None
+        self._now = _Look(0, 0.0, 0.0)
 
-    def see(self, batches: int, energy_j: float) -> None:
+    def see(self, batches: int, energy_j: float, duration_s: float = 0.0) -> None:
         """Note how far the epoch is.
 
         Args:
             batches: Its batches so far.
             energy_j: What their training has used.
+            duration_s: How long they have taken.
         """
-        self._now = (batches, energy_j)
-        if self._next is None or batches >= 2 * self._next[0]:
+        self._now = _Look(batches, energy_j, duration_s)
+        if self._next is None or batches >= 2 * self._next.batches:
             self._from, self._next = self._next, self._now
 
     @property
     def energy_j(self) -> float | None:
         """Joules of a batch; None before there are two looks."""
-        if self._from is None or self._now[0] <= self._from[0]:
+        if self._from is None or self._now.batches <= self._from.batches:
             return None
-        return max(0.0, self._now[1] - self._from[1]) / (self._now[0] - self._from[0])
+        return max(0.0, self._now.energy_j - self._from.energy_j) / (self._now.batches - self._from.batches)
+
+    def warm_up_j(self, least_s: float) -> float:
+        """What the first batches have used beyond what the later ones do; 0.0 where that is little or cannot be told.
+
+        Args:
+            least_s: Over a shorter time the sensors tell too little of the later ones.
+        """
+        each_j = self.energy_j
+        if each_j is None or self._from is None or self._now.batches < LEAST_BATCHES:
+            return 0.0
+        if self._now.duration_s - self._from.duration_s < least_s:
+            return 0.0
+        beyond_j = self._now.energy_j - self._now.batches * each_j
+        return beyond_j if beyond_j > LEAST_WARM_UP * self._now.energy_j else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -222,7 +223,7 @@ class Run:
             self._chronicle.block(self._periods.end_last_block(self._chronicle.records, complete=complete))
             self._chronicle.epoch(record)
             if complete:
-                self._outlook.learn_epoch(record, window.joules_in("validate"))
+                self._outlook.learn_epoch(record, window)
                 self._after_epoch(record)
             self._outlook.end_epoch()
 
@@ -231,8 +232,8 @@ class Run:
             self.ask()
         first = self._leads and len(self._periods.epochs) == 1 and self._chronicle.records.kind == "fit" and not self.watch.budgets
         if first and record.co2e_g is not None:
-            ahead = self._outlook.so_far(self._chronicle.spent())
-            logger().info(price_of_an_epoch(record.co2e_g, self._outlook.schedule.last_epoch, ahead))
+            ahead, warm_up = self._outlook.so_far(self._chronicle.spent()), self._outlook.warm_up_j / (record.energy_j or math.inf)
+            logger().info(price_of_an_epoch(record.co2e_g, self._outlook.schedule.last_epoch, ahead, warm_up))
 
     def cut_short(self) -> None:
         """The last epoch turned out to have been left by an exception."""

@@ -120,15 +120,18 @@ def _amount(range_: Range | None, unit: str) -> str:
     return f"{mean} ({low} to {high})"
 
 
-def price_of_an_epoch(epoch_g: float, epochs: int | None, forecast_g: Range | None) -> str:
+def price_of_an_epoch(epoch_g: float, epochs: int | None, forecast_g: Range | None, warm_up: float = 0.0) -> str:
     """What one epoch costs, so that a first-time user can choose a budget.
 
     Args:
         epoch_g: The first epoch.
         epochs: Planned epochs, or None.
         forecast_g: The whole run in grams.
+        warm_up: Share of the first epoch's energy that the later ones will not need.
     """
     price = f"an epoch costs {format_co2e(epoch_g)} CO2e"
+    if warm_up:
+        price = f"the first epoch cost {format_co2e(epoch_g)} CO2e, {warm_up:.0%} of it warm-up or compilation".replace("%", " %")
     if epochs is None or epochs < 2 or forecast_g is None:
         return price
     return f"{price}; {epochs} epochs about {_amount(forecast_g, 'g')}"

@@ -120,6 +120,29 @@ def test_a_batch_costs_what_it_does_after_any_warm_up_by_four_times_the_batches_
         assert seen.energy_j == pytest.approx(batch_j, rel=1e-6, abs=1e-9 * warm_up_j)
 
 
+def seen_of(batches, warm_up_j, *, at=None, batch_s=1.0):
+    """Looks at powers of two; the first batch costs so much more."""
+    seen = PerBatch()
+    for done in at or [2**k for k in range(12) if 2**k < batches] + [batches]:
+        seen.see(done, warm_up_j + done, done * batch_s)
+    return seen
+
+
+@pytest.mark.parametrize("batches", [16, 100, 1000])
+def test_what_the_first_batches_have_cost_beyond_the_others_is_warm_up(batches):
+    assert seen_of(batches, 500.0).warm_up_j(1.0) == pytest.approx(500.0)
+
+
+def test_a_little_warm_up_is_none():
+    assert seen_of(100, 20.0).warm_up_j(1.0) == 0.0
+
+
+def test_few_batches_or_a_short_time_tell_of_no_warm_up():
+    assert seen_of(15, 500.0).warm_up_j(1.0) == 0.0
+    assert seen_of(100, 500.0, batch_s=0.001).warm_up_j(0.2) == 0.0
+    assert seen_of(100, 500.0, at=[100]).warm_up_j(0.2) == 0.0
+
+
 def test_ending_keeps_the_dearest_gap_between_epochs():
     pace = pace_of(100)
     pace.gap(7.0)

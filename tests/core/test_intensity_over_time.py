@@ -120,9 +120,9 @@ def test_blocks_of_a_long_epoch_have_their_own_hours(clock):
     from fitprint.pace import Schedule
 
     with run_of(clock, series(100, 300), block=10) as tracker:
-        look = tracker.begin_epoch(0, Schedule(epochs=1, batches=20))
+        tracker.begin_epoch(0, Schedule(epochs=1, batches=20))
         clock.advance(3600)
-        tracker.look(look)
+        tracker.look(10)
         clock.advance(3600)
         tracker.end_epoch(steps=20)
     assert [block.co2e_g for block in tracker.footprint.blocks] == pytest.approx([100, 300])

@@ -307,7 +307,7 @@ def test_a_long_epoch_is_cut_into_blocks_that_are_never_added_to_epochs(tracker,
         clock.advance(1.0)
         if batch >= next_look:
             next_look, scalars = t.look(batch)
-            looks.append((batch, scalars["carbon/block_energy_wh"]))
+            looks += [(batch, scalars["carbon/block_energy_wh"])] if scalars else []
     t.end_epoch(steps=25)
     t.close()
     f = t.footprint
@@ -332,9 +332,68 @@ def test_an_epoch_of_unknown_length_is_stopped_at_a_blocks_end_or_inside(tracker
     assert t.footprint.energy_j <= 1000
 
 
-def test_a_short_epoch_without_a_budget_is_never_looked_into(tracker):
+def epoch(t, clock, index, schedule, seconds):
+    """One whose batches take so long; returns those after which it was looked into."""
+    next_look, looks = t.begin_epoch(index, schedule), []
+    for batch, batch_s in enumerate(seconds, start=1):
+        clock.advance(batch_s)
+        if batch >= next_look:
+            looks.append(batch)
+            next_look, _ = t.look(batch)
+    t.end_epoch(steps=len(seconds))
+    return looks
+
+
+def test_without_a_budget_the_first_epoch_is_looked_into_ever_less_and_no_other_at_all(tracker, clock):
     t = tracker().start()
-    assert t.begin_epoch(0, Schedule(epochs=3, batches=500)) > 10**9
+    plan = Schedule(epochs=3, batches=500)
+    looks = [epoch(t, clock, index, plan, [1.0] * 500) for index in range(3)]
+    t.close()
+    assert looks == [[1, 2, 4, 8, 16, 32, 64, 128, 256], [], []]
+
+
+@pytest.mark.parametrize("warm_up", [[300.0, 1.0, 1.0, 1.0], [100.0, 1.0, 150.0, 5.0]], ids=["compiled", "and compiled again"])
+@pytest.mark.parametrize("budget", [None, "1 kWh"])
+def test_what_compiling_has_cost_is_not_expected_of_later_epochs(tracker, clock, caplog, warm_up, budget):
+    caplog.set_level("INFO", logger="fitprint")
+    t = tracker(budget=budget).start()
+    plan = Schedule(epochs=11, batches=32, validation_batches=0)
+    epoch(t, clock, 0, plan, [*warm_up, *[1.0] * 28])
+    ahead = t.forecast
+    t.close()
+    later_s, first_s = 10 * 32, sum(warm_up) + 28
+    assert ahead.mean - t.footprint.co2e_g == pytest.approx(later_s / first_s * t.footprint.epochs[0].co2e_g, rel=0.05)
+    said = [record.getMessage() for record in caplog.records if "the first epoch cost" in record.getMessage()]
+    assert len(said) == (budget is None)
+    assert all("% of it warm-up or compilation; 11 epochs about" in text for text in said)
+
+
+def test_a_first_validation_that_compiles_is_not_expected_again(tracker, clock):
+    t = tracker().start()
+    plan = Schedule(epochs=2, batches=32, validation_batches=8, validate_every=1)
+    look = t.begin_epoch(0, plan)
+    for batch in range(1, 33):
+        clock.advance(200.0 if batch == 1 else 1.0)
+        look = t.look(batch)[0] if batch >= look else look
+    t.enter("validate")
+    clock.advance(100.0)
+    t.leave("validate")
+    t.end_epoch(steps=32)
+    ahead = t.forecast
+    t.close()
+    assert ahead.mean - t.footprint.co2e_g == pytest.approx((32 + 8) / 331 * t.footprint.co2e_g, rel=0.05)
+
+
+def test_while_only_the_first_batch_is_known_nothing_is_forecast(tracker, clock):
+    t = tracker().start()
+    t.begin_epoch(0, Schedule(epochs=11, batches=1000))
+    clock.advance(300.0)
+    assert t.look(1)[0] == 2
+    assert t.forecast is None
+    clock.advance(1.0)
+    t.look(2)
+    seen_s, ahead_s = 301, 11_000 - 2 + 0.1 * 11_000  # a tenth for validations of unknown length
+    assert t.forecast.mean == pytest.approx(t.scalars()["carbon/total_co2e_g"] * (seen_s + ahead_s) / seen_s, rel=0.01)
     t.close()
 
 
