@@ -166,7 +166,7 @@ class Outlook:
         return next_look
 
     def _next_look(self, spent: Spent, per_batch_j: float) -> int:
-        """Batches done at the next look, whichever is sooner: the block's end, the budgets' interval, in the first epoch as many again."""
+        """Batches done at the next look, the first of: the block's end, the budgets' interval, twice as many at the very start."""
         latest = self._periods.blocks.end
         if self._warming_up:
             latest = min(latest, 2 * self.batches_done)
