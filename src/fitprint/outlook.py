@@ -16,8 +16,9 @@ from fitprint.per_batch import PerBatch
 from fitprint.periods import Periods
 from fitprint.watch import Watch
 
-# What a sensor tells over fewer of its ticks says too little of a warm-up.
-SURE_TICKS = 2
+# What sensors tell over fewer of their ticks, or over less time, says too little of single batches: runs beside this one are
+# divided with once a second.
+SURE_TICKS, SURE_S = 10, 2.0
 
 
 class Outlook:
@@ -69,7 +70,7 @@ class Outlook:
         window, batches = self._periods.open, self.schedule.batches
         if window is None:
             return Position(self._periods.next_index)
-        validation_j, batch_j = window.joules_in("validate"), self._per_batch.energy_j
+        validation_j, batch_j = window.joules_in("validate"), self._per_batch.usual_j(_sure_s(window.energy))
         by_batch_j = None if batch_j is None or batches is None else batches * batch_j
         # Of a run's first look nobody can tell how much of it was warm-up.
         share = min(1.0, self.batches_done / batches) if batches and (by_batch_j or not self._warming_up) else 0.0
@@ -105,14 +106,14 @@ class Outlook:
         joules, validation_j = self._books.energy_j - self._epoch_end_j, window.joules_in("validate")
         if self._warming_up:
             self._see(self.schedule.batches or 0, window)
-            self.warm_up_j = self._per_batch.warm_up_j(SURE_TICKS * max(sensor.tick_s for sensor in window.energy.sensors))
-        usual_j = self._usual_validation_j(validation_j)
+            self.warm_up_j = self._per_batch.warm_up_j(_sure_s(window.energy))
+        usual_j = self._usual_validation_j(validation_j, self._per_batch.usual_j(_sure_s(window.energy)))
         training_j = joules - validation_j - self.warm_up_j if self.pace.epochs_seen == 0 else joules - validation_j
         self.pace.epoch(training_j + usual_j, usual_j, index=epoch.index, length=self.schedule.length)
 
-    def _usual_validation_j(self, validation_j: float) -> float:
+    def _usual_validation_j(self, validation_j: float, batch_j: float | None) -> float:
         """What a validation will cost: where training had to warm up, the first validation has, and costs no more than training."""
-        batch_j, batches = self._per_batch.energy_j, self.schedule.validation_batches
+        batches = self.schedule.validation_batches
         if not self.warm_up_j or self.pace.epochs_seen or batch_j is None or batches is None:
             return validation_j
         return min(validation_j, batches * batch_j)
@@ -175,6 +176,10 @@ class Outlook:
         interval = self.watch.batches_to_next_look(spent, per_batch_j)
         epoch_end = max(self.batches_done + 1, self.schedule.batches or NEVER)
         return min(latest, self.batches_done + interval, epoch_end)
+
+
+def _sure_s(energy: Energy) -> float:
+    return max(SURE_S, SURE_TICKS * max((sensor.tick_s for sensor in energy.sensors), default=0.0))
 
 
 def _whole(forecast: Forecast | None, spent: Spent) -> Range:

@@ -55,16 +55,28 @@ class PerBatch:
             return None
         return max(0.0, self._now.energy_j - self._from.energy_j) / (self._now.batches - self._from.batches)
 
+    def usual_j(self, least_s: float) -> float | None:
+        """Joules of a batch, where the sensors tell little of the later ones by the time that these take; None before two looks.
+
+        Args:
+            least_s: Over a shorter time the sensors tell too little of the later ones.
+        """
+        if self._from is None or self._now.batches <= self._from.batches:
+            return None
+        later_s = self._now.duration_s - self._from.duration_s
+        if later_s >= least_s or self._now.duration_s <= 0:
+            return self.energy_j
+        share = later_s / self._now.duration_s
+        return share * self._now.energy_j / (self._now.batches - self._from.batches)
+
     def warm_up_j(self, least_s: float) -> float:
         """What the first batches have used beyond what the later ones do; 0.0 where that is little or cannot be told.
 
         Args:
             least_s: Over a shorter time the sensors tell too little of the later ones.
         """
-        each_j = self.energy_j
-        if each_j is None or self._from is None or self._now.batches < LEAST_BATCHES:
-            return 0.0
-        if self._now.duration_s - self._from.duration_s < least_s:
+        each_j = self.usual_j(least_s)
+        if each_j is None or self._now.batches < LEAST_BATCHES:
             return 0.0
         beyond_j = self._now.energy_j - self._now.batches * each_j
         return beyond_j if beyond_j > LEAST_WARM_UP * self._now.energy_j else 0.0

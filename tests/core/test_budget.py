@@ -137,10 +137,19 @@ def test_a_little_warm_up_is_none():
     assert seen_of(100, 20.0).warm_up_j(1.0) == 0.0
 
 
-def test_few_batches_or_a_short_time_tell_of_no_warm_up():
+def test_few_batches_tell_of_no_warm_up():
     assert seen_of(15, 500.0).warm_up_j(1.0) == 0.0
-    assert seen_of(100, 500.0, batch_s=0.001).warm_up_j(0.2) == 0.0
     assert seen_of(100, 500.0, at=[100]).warm_up_j(0.2) == 0.0
+
+
+def test_where_the_later_batches_are_too_short_for_the_sensors_their_time_tells_what_they_cost():
+    """A counter that has moved once, while the first batch compiled for 9.9 s; the others took 1 ms each."""
+    seen = PerBatch()
+    for done in (1, 2, 4, 8, 16, 32, 64, 100):
+        seen.see(done, 1000.0, 9.9 + 0.001 * done)
+    assert seen.energy_j == 0.0
+    assert seen.usual_j(1.0) == pytest.approx(0.1)
+    assert seen.warm_up_j(1.0) == pytest.approx(990.0)
 
 
 def test_ending_keeps_the_dearest_gap_between_epochs():
