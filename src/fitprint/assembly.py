@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fitprint.beside import Beside
 from fitprint.books import Books
@@ -31,8 +31,7 @@ from fitprint.watch import Watch
 from fitprint.work import Work
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """What a run consists of.
 
     Attributes:

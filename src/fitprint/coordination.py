@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.notices import logger
 from fitprint.process_group import torch_peers
@@ -19,8 +19,7 @@ from fitprint.ranks import VOTE_WITHIN_S, Member, Peers, Store, StorePeers, vote
 TOGETHER = ("chief", "worker")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A job that a framework has set up.
 
     Attributes:

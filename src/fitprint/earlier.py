@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fitprint.footprint import Footprint
 from fitprint.ledger.claim import SILENCE_S, Claim, Job
@@ -16,8 +16,7 @@ from fitprint.settings import Settings
 ENDED_BY_ITSELF = ("completed", "stopped")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What is known of a run that could be gone on with.
 
     Attributes:

@@ -6,16 +6,14 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Enough to tell a run's machines apart, too few to find a name by trying.
 HOST_KEY_DIGITS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """A process as it can be recognised later.
 
     Attributes:

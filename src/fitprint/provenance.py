@@ -7,9 +7,9 @@ import numbers
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.notices import logger
 
@@ -28,8 +28,7 @@ PLACE_TEXT = re.compile(r"(/|~|\\\\|[A-Za-z]:[\\/])|.*://")
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(NamedTuple):
     """What a run was made from, as far as it is known.
 
     Attributes:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from itertools import takewhile
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fitprint.notices import logger
 
@@ -76,8 +75,7 @@ class Store(Protocol):
         """Nobody will ask for it any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A process of a job.
 
     Attributes:
@@ -121,7 +119,7 @@ def vote(store: Store, rank: int, size: int, member: Member, within_s: float = V
         member: This process.
         within_s: How long rank 0 waits for the others.
     """
-    store.set(f"here/{rank}", json.dumps(asdict(member)))
+    store.set(f"here/{rank}", json.dumps(member._asdict()))
     if rank == 0:
         store.set("verdict", "all" if _all_there(store, "here", size, time.monotonic() + within_s) else "not all")
     try:

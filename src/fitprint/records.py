@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.account import Window
 from fitprint.assumption import Assumption
@@ -16,6 +16,7 @@ from fitprint.carbon.over_time import Mean
 from fitprint.clock import NS_PER_S
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint, continued
+from fitprint.nothing import NOTHING
 from fitprint.process import host_key, host_name
 from fitprint.provenance import Provenance
 from fitprint.sensors.counter import NODE
@@ -30,8 +31,7 @@ OVERLAPPED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(NamedTuple):
     """What a run has booked at one moment; immutable, so that another thread can write it down.
 
     Attributes:
@@ -65,13 +65,13 @@ class Stretch:
     decision: Decision | None
     before: Footprint | None
     energy_series: Mapping[str, Any] | None = None
-    work: Facts = field(default_factory=Facts)
+    work: Facts = Facts()
     grid: Mean | None = None
     grid_notes: tuple[str, ...] = ()
     forked_from: str | None = None
     inherited: Mapping[str, Any] | None = None
     readings: Mapping[str, Any] | None = None
-    pots: Mapping[str, Level] = field(default_factory=dict)
+    pots: Mapping[str, Level] = NOTHING
     together: Together | None = None
     own: Energy | None = None
     overhead_cpu_s: float | None = None

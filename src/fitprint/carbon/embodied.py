@@ -11,9 +11,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.assumption import Assumption
 from fitprint.carbon.chassis import Kind
@@ -33,8 +33,7 @@ OPTIONS: Mapping[str, float] = {"years": 30.0, "utilization": 1.0, "gpu_kg": 1e5
 HOST_THREADS, FEWEST_HOST_THREADS, MOST_HOST_THREADS = 96, 64, 208
 
 
-@dataclass(frozen=True, slots=True)
-class Embodied:
+class Embodied(NamedTuple):
     """A run's share of what making its hardware has emitted.
 
     Attributes:

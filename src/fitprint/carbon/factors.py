@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fitprint.assumption import Assumption
 from fitprint.carbon.chassis import UNKNOWN, Chassis
@@ -21,8 +22,7 @@ from fitprint.units import kwh
 AT_SENSORS = Figure(1.0, 1.0, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Grams:
+class Grams(NamedTuple):
     """CO2e in grams with its 95 % interval."""
 
     central: float

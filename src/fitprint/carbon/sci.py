@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.errors import refusal
 from fitprint.units import significant
@@ -17,8 +16,7 @@ EXPECTED = f"a number and one of {', '.join(COUNTED)}, such as '1000 samples' or
 _UNIT = re.compile(r"\s*([0-9][0-9,_]*(?:\.[0-9]+)?(?:[eE][0-9]+)?)?\s*([A-Za-z]+)\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionalUnit:
+class FunctionalUnit(NamedTuple):
     """What a score is per.
 
     Attributes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from fitprint.assumption import Assumption
 from fitprint.carbon.figure import Figure, figure
@@ -24,8 +25,7 @@ LEAST_OBSERVED = 0.5
 AT_WALL = "1 for parts modelled from figures of whole servers"
 
 
-@dataclass(frozen=True, slots=True)
-class Wall:
+class Wall(NamedTuple):
     """How a run's joules become joules at the wall.
 
     Attributes:

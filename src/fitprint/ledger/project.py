@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fitprint.config import Config
 from fitprint.errors import ConfigError
@@ -18,8 +18,7 @@ from fitprint.units import format_quantity
 EXAMPLE = "Budget('10 kg', scope='project') with project='llm-sweep', ledger='/shared/fitprint.db'"
 
 
-@dataclass(frozen=True)
-class Project:
+class Project(NamedTuple):
     """The pots of a project.
 
     Attributes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fitprint.assumption import Assumption
 from fitprint.sensors.counter import Counter
@@ -28,8 +29,7 @@ class Found:
     shares: Mapping[str, Callable[[], float]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Absent:
+class Absent(NamedTuple):
     """No counter, and why.
 
     Attributes:

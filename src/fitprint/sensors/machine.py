@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 US_PER_S = 1_000_000
 BYTES_PER_GB = 1e9
@@ -20,8 +19,7 @@ CpuIdentity = tuple[str, int, int, int]
 UNKNOWN_CPU: CpuIdentity = ("", 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """What the model needs to know.
 
     Attributes:

@@ -183,7 +183,7 @@ def _model(part: str, machine: Machine, around: Surroundings) -> Finding:
 def _made_up_for(finding: Finding, parts: Sequence[str]) -> Finding:
     """What another source or a model counts is not left out."""
     if isinstance(finding, Absent) and finding.part in parts:
-        return replace(finding, uncounted="")
+        return finding._replace(uncounted="")
     return finding
 
 
