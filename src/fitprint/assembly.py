@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fitprint.beside import Beside
 from fitprint.books import Books
@@ -15,7 +15,6 @@ from fitprint.grid import Grid
 from fitprint.job import Job
 from fitprint.ledger.project import Project
 from fitprint.ledger.recorder import Recorder
-from fitprint.ledger.reservation import Reservations
 from fitprint.notices import logger
 from fitprint.outlook import Outlook
 from fitprint.periods import Periods
@@ -29,6 +28,9 @@ from fitprint.settings import Settings
 from fitprint.team import Follower
 from fitprint.watch import Watch
 from fitprint.work import Work
+
+if TYPE_CHECKING:
+    from fitprint.ledger.reservation import Reservations
 
 
 class Parts(NamedTuple):
@@ -98,8 +100,7 @@ def assemble(
     outlook = Outlook(books, periods)
     errand, rank = grid.errand if grid else None, job.rank if job is not None else 0
     recorder = Recorder(settings.ledger, settings.proc_root, around.clock, errand, rank)
-    project = Project.of(settings) if leads else None
-    pots = Reservations(project, recorder) if project is not None else None
+    pots = _pots(settings, recorder) if leads else None
     say = logger().warning if leads else logger().debug
     watch = outlook.watch = Watch(settings.budgets, say, outlook.forecast, pots)
     work = Work(count_flops=settings.flops and kind == "fit")
@@ -128,6 +129,15 @@ def _identity(
     if job is None or job.leads:
         return Identity(settings, kind, around, parent_run_id=parent_run_id, awaits_state=awaits_state)
     return Follower(settings, around, looks=job.leads_host)
+
+
+def _pots(settings: Settings, recorder: Recorder) -> Reservations | None:
+    project = Project.of(settings)
+    if project is None:
+        return None
+    from fitprint.ledger.reservation import Reservations  # with what reads and writes pots
+
+    return Reservations(project, recorder)
 
 
 def _records(

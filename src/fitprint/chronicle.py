@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fitprint.books import Books
 from fitprint.budget import Spent
@@ -14,13 +14,15 @@ from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.grid import Grid
 from fitprint.ledger.recorder import Recorder
-from fitprint.ledger.reservation import Reservations
 from fitprint.periods import Periods
 from fitprint.records import Records, Stretch
 from fitprint.resume import Identity
 from fitprint.team import Follower
 from fitprint.watch import Watch
 from fitprint.work import Work
+
+if TYPE_CHECKING:
+    from fitprint.ledger.reservation import Reservations
 
 TEXT_EVERY_S = 60
 SERIES_EVERY_S = 600

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from fitprint.footprint import Footprint
 from fitprint.ledger.claim import SILENCE_S, Claim, Job
-from fitprint.ledger.ledger import Ledger
 from fitprint.location import Location
 from fitprint.notices import logger
 from fitprint.process import this_process
@@ -102,6 +101,8 @@ def claim_of(run_id: str, settings: Settings, environ: Mapping[str, str]) -> Cla
 def _recorded(place: Location, run_id: str) -> Footprint | None:
     """What the ledger knows of a run; a ledger that cannot be read knows nothing, and measuring goes on."""
     try:
+        from fitprint.ledger.ledger import Ledger  # few runs have an earlier part
+
         return Ledger(place).find(run_id)
     except Exception as error:
         logger().warning("the ledger %s cannot be read (%s): what run %s had spent before is not known", place, error, run_id)

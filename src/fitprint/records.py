@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fitprint.account import Window
 from fitprint.assumption import Assumption
 from fitprint.beside import SCORE, Beside
 from fitprint.budget import Decision, Spent
 from fitprint.carbon.factors import Factors, Grams
-from fitprint.carbon.over_time import Mean
 from fitprint.clock import NS_PER_S
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint, continued
@@ -25,6 +24,9 @@ from fitprint.settings import Settings
 from fitprint.shared import Level
 from fitprint.together import Together
 from fitprint.work import Facts
+
+if TYPE_CHECKING:
+    from fitprint.carbon.over_time import Mean
 
 OVERLAPPED = (
     "other runs overlapped on this machine: processor and memory are divided by CPU time (evenly within a process), boards evenly"

@@ -12,10 +12,10 @@ from typing import Any
 
 from fitprint.commands.printing import print_table
 from fitprint.errors import LedgerError
+from fitprint.ledger.connection import open_pots
 from fitprint.ledger.importing import import_runs
 from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.pot import COLUMNS, Pot
-from fitprint.ledger.project import open_pots
 from fitprint.units import format_quantity
 
 

@@ -10,8 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fitprint.errors import LedgerError
+from fitprint.ledger.connection import Connection
 from fitprint.ledger.pot import COLUMNS, Grant
-from fitprint.ledger.project import Connection, Project
+from fitprint.ledger.project import Project
 from fitprint.ledger.recorder import Recorder
 from fitprint.shared import SPENT, UNREACHABLE, Level, Refused
 
