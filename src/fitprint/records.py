@@ -160,7 +160,7 @@ class Records:
             unseen_j: What has probably been drawn since the last reading.
         """
         grams = self._grams(stretch)
-        ahead = self.factors if stretch.grid is None else dataclasses.replace(self.factors, intensity=stretch.grid.now)
+        ahead = self.factors if stretch.grid is None else self.factors._replace(intensity=stretch.grid.now)
         per_j = ahead.g_per_further_j(stretch.energy if stretch.own is None else stretch.own)
         if stretch.together is not None:
             per_j = stretch.together.g_per_j(per_j)
@@ -189,7 +189,7 @@ class Records:
 
     def factors_at(self, grid: Mean | None) -> Factors:
         """The factors at the intensity of some time."""
-        return self.factors if grid is None else dataclasses.replace(self.factors, intensity=grid.intensity)
+        return self.factors if grid is None else self.factors._replace(intensity=grid.intensity)
 
     def _grams(self, stretch: Stretch) -> Grams:
         if stretch.together is not None:

@@ -11,7 +11,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -176,11 +175,11 @@ def life_row(options: Mapping[str, float] | None = None) -> Assumption:
 
 
 def _chosen(row: Assumption, kg: float | None) -> Assumption:
-    return row if kg is None else replace(row, value=kg, low=kg, high=kg, source="given", year=None, basis="as given")
+    return row if kg is None else row._replace(value=kg, low=kg, high=kg, source="given", year=None, basis="as given")
 
 
 def _counted(row: Assumption, count: int) -> Assumption:
-    return row if count == 1 else replace(row, basis=f"{count} of them; {row.basis}")
+    return row if count == 1 else row._replace(basis=f"{count} of them; {row.basis}")
 
 
 def _whole_host() -> Assumption:

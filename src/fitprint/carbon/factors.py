@@ -6,7 +6,6 @@ The interval has the relative half-widths of the four in quadrature, each side a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from fitprint.assumption import Assumption
@@ -33,8 +32,7 @@ class Grams(NamedTuple):
 NOTHING = Grams(0.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Factors:
+class Factors(NamedTuple):
     """The factors of one run.
 
     Attributes:

@@ -128,7 +128,7 @@ def _without(finding: Finding, parts: Collection[str]) -> Finding:
     for counter in finding.counters:
         if counter not in good:
             counter.close()
-    return replace(finding, counters=good, covers=finding.covers if good else ())
+    return finding._replace(counters=good, covers=finding.covers if good else ())
 
 
 def _outermost(findings: Sequence[Finding]) -> list[Finding]:
