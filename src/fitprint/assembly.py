@@ -12,7 +12,6 @@ from fitprint.chronicle import Chronicle
 from fitprint.clock import Clock, iso_utc
 from fitprint.effort import Effort
 from fitprint.grid import Grid
-from fitprint.job import Job
 from fitprint.ledger.project import Project
 from fitprint.ledger.recorder import Recorder
 from fitprint.notices import logger
@@ -25,12 +24,13 @@ from fitprint.sensors.company import overlap_of
 from fitprint.sensors.modelled import bare_cpu_name
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.settings import Settings
-from fitprint.team import Follower
 from fitprint.watch import Watch
 from fitprint.work import Work
 
 if TYPE_CHECKING:
+    from fitprint.job import Job
     from fitprint.ledger.reservation import Reservations
+    from fitprint.team import Follower
 
 
 class Parts(NamedTuple):
@@ -128,6 +128,8 @@ def _identity(
 ) -> Identity | Follower:
     if job is None or job.leads:
         return Identity(settings, kind, around, parent_run_id=parent_run_id, awaits_state=awaits_state)
+    from fitprint.team import Follower
+
     return Follower(settings, around, looks=job.leads_host)
 
 

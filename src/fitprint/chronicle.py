@@ -17,12 +17,12 @@ from fitprint.ledger.recorder import Recorder
 from fitprint.periods import Periods
 from fitprint.records import Records, Stretch
 from fitprint.resume import Identity
-from fitprint.team import Follower
 from fitprint.watch import Watch
 from fitprint.work import Work
 
 if TYPE_CHECKING:
     from fitprint.ledger.reservation import Reservations
+    from fitprint.team import Follower
 
 TEXT_EVERY_S = 60
 SERIES_EVERY_S = 600

@@ -16,10 +16,10 @@ from fitprint.nothing import NOTHING
 from fitprint.pace import Schedule
 from fitprint.records import Records
 from fitprint.resume import Identity
-from fitprint.team import Follower
 
 if TYPE_CHECKING:
     from fitprint.carbon.over_time import Mean
+    from fitprint.team import Follower
 
 
 class Periods:

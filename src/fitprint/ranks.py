@@ -26,6 +26,9 @@ LOCAL_RANKS = (
     "LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "PMIX_LOCAL_RANK",
     "PALS_LOCAL_RANKID", "JSM_NAMESPACE_LOCAL_RANK", "SLURM_LOCALID",
 )  # fmt: skip
+# What ranks meet for. All of them must be at the same place; but that one is at its epoch's end already while others look
+# inside it is met with, too: it takes part in their look, after which nobody looks before the end.
+BOOK, AGREE, LOOK, END = 1, 2, 3, 4
 # In place of a rank's row: it has left.
 GONE = "gone"
 WORD_BYTES = 7  # of a signed 64-bit integer, so that its sign stays out of it

@@ -22,11 +22,11 @@ from fitprint.sensors.counter import NODE
 from fitprint.sensors.probe import Sensors
 from fitprint.settings import Settings
 from fitprint.shared import Level
-from fitprint.together import Together
 from fitprint.work import Facts
 
 if TYPE_CHECKING:
     from fitprint.carbon.over_time import Mean
+    from fitprint.together import Together
 
 OVERLAPPED = (
     "other runs overlapped on this machine: processor and memory are divided by CPU time (evenly within a process), boards evenly"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 
 def status_of(error: BaseException | None) -> str | None:
     """The status of a run that ended with an exception: by a signal, or by a failure; None for a plain end."""
@@ -9,7 +11,5 @@ def status_of(error: BaseException | None) -> str | None:
         return None
     by_signal = isinstance(error, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException"
     if isinstance(error, SystemExit):  # a handler's, by the convention of shells
-        import signal  # most runs end otherwise
-
         by_signal = error.code in (128 + signal.SIGINT, 128 + signal.SIGTERM)
     return "interrupted" if by_signal else "failed"
