@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,7 @@ class Chronicle:
 
     def amend(self, **changes: Any) -> None:
         """Something has become known that every record says from now on."""
-        self.records = dataclasses.replace(self.records, **changes)
+        self.records = self.records._replace(**changes)
 
     def spent(self, unseen_j: float = 0.0) -> Spent:
         """What the run has used up to the last reading.

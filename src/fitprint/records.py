@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fitprint.account import Window
@@ -79,8 +78,7 @@ class Stretch(NamedTuple):
     overhead_cpu_s: float | None = None
 
 
-@dataclass(frozen=True)
-class Records:
+class Records(NamedTuple):
     """Everything about a run that does not change while it lasts.
 
     Attributes:
@@ -106,7 +104,7 @@ class Records:
     beside: Beside
     parent_run_id: str | None = None
     idle: Energy | None = None
-    provenance: Provenance = field(default_factory=Provenance)
+    provenance: Provenance = Provenance()
     of_many: bool = False
     failures: tuple[str, ...] = ()
     cpu: str = ""

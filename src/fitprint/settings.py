@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.budget import Budget
 from fitprint.carbon.chassis import find_chassis
@@ -33,8 +32,7 @@ DEFAULT_BLOCK = 500
 PASSED_ON = ("region", "intensity", "allow_network", "token_file", "pue", "node_factor", "project")
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What a run uses: every layer resolved.
 
     Attributes:

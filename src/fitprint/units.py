@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from fitprint.errors import did_you_mean, refusal
 
@@ -32,8 +31,7 @@ _QUANTITY = rf"(?i)\s*{_DIGITS}\s*([A-Za-z-]+?)(\s*CO[2₂]eq?)?\s*"
 _COMMA = r"\s*([+-]?\d+),(\d+)\s*([A-Za-z]+)\s*"
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(NamedTuple):
     """A mass of CO2e in grams (``unit == "g"``) or an energy in joules (``unit == "J"``)."""
 
     value: float
