@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from fitprint.beside import Beside
 from fitprint.books import Books
@@ -12,10 +12,8 @@ from fitprint.chronicle import Chronicle
 from fitprint.clock import Clock, iso_utc
 from fitprint.effort import Effort
 from fitprint.grid import Grid
-from fitprint.job import Job
 from fitprint.ledger.project import Project
 from fitprint.ledger.recorder import Recorder
-from fitprint.ledger.reservation import Reservations
 from fitprint.notices import logger
 from fitprint.outlook import Outlook
 from fitprint.periods import Periods
@@ -26,13 +24,16 @@ from fitprint.sensors.company import overlap_of
 from fitprint.sensors.modelled import bare_cpu_name
 from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.settings import Settings
-from fitprint.team import Follower
 from fitprint.watch import Watch
 from fitprint.work import Work
 
+if TYPE_CHECKING:
+    from fitprint.job import Job
+    from fitprint.ledger.reservation import Reservations
+    from fitprint.team import Follower
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+
+class Parts(NamedTuple):
     """What a run consists of.
 
     Attributes:
@@ -99,8 +100,7 @@ def assemble(
     outlook = Outlook(books, periods)
     errand, rank = grid.errand if grid else None, job.rank if job is not None else 0
     recorder = Recorder(settings.ledger, settings.proc_root, around.clock, errand, rank)
-    project = Project.of(settings) if leads else None
-    pots = Reservations(project, recorder) if project is not None else None
+    pots = _pots(settings, recorder) if leads else None
     say = logger().warning if leads else logger().debug
     watch = outlook.watch = Watch(settings.budgets, say, outlook.forecast, pots)
     work = Work(count_flops=settings.flops and kind == "fit")
@@ -128,7 +128,18 @@ def _identity(
 ) -> Identity | Follower:
     if job is None or job.leads:
         return Identity(settings, kind, around, parent_run_id=parent_run_id, awaits_state=awaits_state)
+    from fitprint.team import Follower
+
     return Follower(settings, around, looks=job.leads_host)
+
+
+def _pots(settings: Settings, recorder: Recorder) -> Reservations | None:
+    project = Project.of(settings)
+    if project is None:
+        return None
+    from fitprint.ledger.reservation import Reservations  # with what reads and writes pots
+
+    return Reservations(project, recorder)
 
 
 def _records(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.assumption import Assumption
 from fitprint.carbon.beside import beside_rows, cost, market_based_g, water_l
@@ -21,8 +20,7 @@ S_PER_HOUR = 3600.0
 SCORE = "Software Carbon Intensity, ISO/IEC 21031"
 
 
-@dataclass(frozen=True)
-class Beside:
+class Beside(NamedTuple):
     """The options that ask for it.
 
     Attributes:

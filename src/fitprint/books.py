@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fitprint.account import PHASES, Account
 from fitprint.blocks import Opened
 from fitprint.clock import iso_utc
 from fitprint.energy import Energy
-from fitprint.job import Job
 from fitprint.meter import Meter
 from fitprint.process import machine_id
 from fitprint.readings import Readings
 from fitprint.sensors.fence import wait_for_accelerators
 from fitprint.sensors.overlap import Overlap
 from fitprint.sensors.probe import Sensors, Surroundings
-from fitprint.team import Team
 from fitprint.timeline import SteadyTime, Timeline
+
+if TYPE_CHECKING:
+    from fitprint.job import Job
+    from fitprint.team import Team
 
 
 class Books:
@@ -55,7 +58,7 @@ class Books:
         sync: bool,
     ) -> None:
         self.account = Account(base_phase if base_phase in PHASES else "other")
-        self.team = Team(job, self.account) if job is not None else None
+        self.team = _team(job, self.account)
         self.meter = Meter(sensors.counters, clock=around.clock, on_tick=on_tick, overlap=overlap, devices=sensors.devices)
         self.timeline = Timeline()
         self.readings = Readings(machine_id(around.proc_root), sensors.devices)
@@ -178,3 +181,11 @@ class Books:
             return self.account
         job = self.team.job if self.team is not None else None
         return self.account.with_booked(unbooked if job is None else job.tally.of_all(job.tally.untold + unbooked))
+
+
+def _team(job: Job | None, account: Account) -> Team | None:
+    if job is None:
+        return None
+    from fitprint.team import Team  # with all that ranks tell each other
+
+    return Team(job, account)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from fitprint.errors import refusal
 from fitprint.units import QUANTITY_EXPECTED, Quantity, bare_number, parse_quantity
@@ -104,8 +104,7 @@ class Budget:
         return tuple(item if isinstance(item, Budget) else cls(item) for item in items)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(NamedTuple):
     """What counts against budgets now.
 
     Attributes:

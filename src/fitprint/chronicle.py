@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fitprint.books import Books
 from fitprint.budget import Spent
@@ -14,13 +13,15 @@ from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.grid import Grid
 from fitprint.ledger.recorder import Recorder
-from fitprint.ledger.reservation import Reservations
 from fitprint.periods import Periods
 from fitprint.records import Records, Stretch
 from fitprint.resume import Identity
-from fitprint.team import Follower
 from fitprint.watch import Watch
 from fitprint.work import Work
+
+if TYPE_CHECKING:
+    from fitprint.ledger.reservation import Reservations
+    from fitprint.team import Follower
 
 TEXT_EVERY_S = 60
 SERIES_EVERY_S = 600
@@ -80,7 +81,7 @@ class Chronicle:
 
     def amend(self, **changes: Any) -> None:
         """Something has become known that every record says from now on."""
-        self.records = dataclasses.replace(self.records, **changes)
+        self.records = self.records._replace(**changes)
 
     def spent(self, unseen_j: float = 0.0) -> Spent:
         """What the run has used up to the last reading.

@@ -7,9 +7,8 @@ framework that the program has not loaded, or has not set up for several process
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.notices import logger
 from fitprint.process_group import torch_peers
@@ -19,8 +18,7 @@ from fitprint.ranks import VOTE_WITHIN_S, Member, Peers, Store, StorePeers, vote
 TOGETHER = ("chief", "worker")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A job that a framework has set up.
 
     Attributes:
@@ -104,65 +102,65 @@ def _tasks(cluster: Any) -> Iterator[tuple[str, int]]:
     return ((name, task) for name in TOGETHER for task in jobs.get(name, ()))
 
 
-@dataclass(frozen=True, slots=True)
 class Prefixed:
     """The part of a store whose names begin alike.
 
-    Attributes:
+    Args:
         store: The whole.
         prefix: What they begin with.
     """
 
-    store: Store
-    prefix: str
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._prefix = prefix
 
     def set(self, name: str, text: str) -> None:
-        self.store.set(f"{self.prefix}/{name}", text)
+        self._store.set(f"{self._prefix}/{name}", text)
 
     def get(self, name: str, within_s: float) -> str:
-        return self.store.get(f"{self.prefix}/{name}", within_s)
+        return self._store.get(f"{self._prefix}/{name}", within_s)
 
     def delete(self, name: str) -> None:
-        self.store.delete(f"{self.prefix}/{name}")
+        self._store.delete(f"{self._prefix}/{name}")
 
 
-@dataclass(frozen=True, slots=True)
 class JaxStore:
     """What JAX's coordination service keeps.
 
-    Attributes:
+    Args:
         client: Its ``DistributedRuntimeClient``.
     """
 
-    client: Any
+    def __init__(self, client: Any) -> None:
+        self._client = client
 
     def set(self, name: str, text: str) -> None:
-        self.client.key_value_set(name, text)
+        self._client.key_value_set(name, text)
 
     def get(self, name: str, within_s: float) -> str:
-        text: str = self.client.blocking_key_value_get(name, max(1, round(1000 * within_s)))
+        text: str = self._client.blocking_key_value_get(name, max(1, round(1000 * within_s)))
         return text
 
     def delete(self, name: str) -> None:
-        self.client.key_value_delete(name)
+        self._client.key_value_delete(name)
 
 
-@dataclass(frozen=True, slots=True)
 class TensorFlowStore:
     """What TensorFlow's coordination service keeps.
 
-    Attributes:
+    Args:
         context: The eager context.
     """
 
-    context: Any
+    def __init__(self, context: Any) -> None:
+        self._context = context
 
     def set(self, name: str, text: str) -> None:
-        self.context.set_config_key_value(name, text)
+        self._context.set_config_key_value(name, text)
 
     def get(self, name: str, within_s: float) -> str:
-        text: str = self.context.get_config_key_value(name, max(1, round(1000 * within_s)))
+        text: str = self._context.get_config_key_value(name, max(1, round(1000 * within_s)))
         return text
 
     def delete(self, name: str) -> None:
-        self.context.delete_config_key_value(name)
+        self._context.delete_config_key_value(name)

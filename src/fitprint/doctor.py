@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import platform
 import statistics
@@ -55,7 +54,7 @@ def examine(
         "schema": SCHEMA,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "machine": dataclasses.asdict(around.machine),
+        "machine": around.machine._asdict(),
         "detection": detect(config, around).to_dict(),
         "sensors": [_behaviour(counter.sensor.id, readings) for counter in counters],
         "trace": [head(counters), *readings],

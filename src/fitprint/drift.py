@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Two-sided 95 % quantile of the normal distribution.
 Z = 1.96
@@ -28,8 +28,7 @@ RARE = 0.08
 MEMORY = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """An amount with its 95 % interval."""
 
     mean: float

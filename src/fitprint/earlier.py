@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fitprint.footprint import Footprint
 from fitprint.ledger.claim import SILENCE_S, Claim, Job
-from fitprint.ledger.ledger import Ledger
 from fitprint.location import Location
 from fitprint.notices import logger
 from fitprint.process import this_process
@@ -16,8 +15,7 @@ from fitprint.settings import Settings
 ENDED_BY_ITSELF = ("completed", "stopped")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What is known of a run that could be gone on with.
 
     Attributes:
@@ -103,6 +101,8 @@ def claim_of(run_id: str, settings: Settings, environ: Mapping[str, str]) -> Cla
 def _recorded(place: Location, run_id: str) -> Footprint | None:
     """What the ledger knows of a run; a ledger that cannot be read knows nothing, and measuring goes on."""
     try:
+        from fitprint.ledger.ledger import Ledger  # few runs have an earlier part
+
         return Ledger(place).find(run_id)
     except Exception as error:
         logger().warning("the ledger %s cannot be read (%s): what run %s had spent before is not known", place, error, run_id)

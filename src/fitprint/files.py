@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from fitprint.errors import refusal
@@ -57,6 +56,8 @@ def replace_file(path: Path, content: bytes) -> None:
     try:
         _write_new(new, content)
         if target.exists():
+            import shutil  # milliseconds that no start of a run needs
+
             shutil.copymode(target, new)
         new.replace(target)
     except BaseException:

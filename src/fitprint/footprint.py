@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from fitprint.errors import ConfigError
 from fitprint.nothing import NOTHING
@@ -69,8 +69,7 @@ class EpochFootprint:
         return cls(**values, extra={key: value for key, value in data.items() if key not in known} or NOTHING)
 
 
-@dataclass(frozen=True, slots=True)
-class StepEnergy:
+class StepEnergy(NamedTuple):
     """What an optimizer step used, training alone.
 
     Attributes:

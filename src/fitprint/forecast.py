@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fitprint.drift import NOISE, Drift, Range
 from fitprint.pace import UNSEEN_VALIDATION, Pace, Schedule
@@ -41,8 +42,7 @@ class Position:
         return self.by_batch_j or (self.training_j / self.share_done if self.share_done else 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(NamedTuple):
     """In which epoch a budget is reached, counted from 0 as everywhere; None for later than the run's end.
 
     Attributes:
@@ -56,8 +56,7 @@ class Reached:
     high: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(NamedTuple):
     """A look ahead from one moment of a run.
 
     Attributes:

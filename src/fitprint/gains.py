@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fitprint.metrics import change, mode_of, telling
 from fitprint.units import format_co2e, format_share
@@ -25,8 +24,7 @@ SD_PER_MAD = 1.4826
 NOISE_SDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class LastStretch:
+class LastStretch(NamedTuple):
     """The end of a run that gained little.
 
     Attributes:

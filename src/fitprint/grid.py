@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from fitprint.carbon.factors import Factors
-from fitprint.carbon.hourly import HourlySeries
-from fitprint.carbon.over_time import Mean, OverTime
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint
 from fitprint.ledger.clerk import Errand
 from fitprint.timeline import Timeline
 
 if TYPE_CHECKING:
+    from fitprint.carbon.hourly import HourlySeries
     from fitprint.carbon.live import LiveIntensity
+    from fitprint.carbon.over_time import Mean, OverTime
 
 
 class Weighed(NamedTuple):
@@ -52,6 +52,7 @@ class Grid:
         if source is None:
             return None
         from fitprint.carbon.live import LiveIntensity
+        from fitprint.carbon.over_time import OverTime
 
         over = OverTime(source, factors.intensity, timeline, factors.place.name)
         return cls(over, timeline, _errand(source, timeline) if isinstance(source, LiveIntensity) else None)
@@ -59,6 +60,8 @@ class Grid:
     @property
     def series(self) -> HourlySeries | None:
         """What the source knows, where that is a series."""
+        from fitprint.carbon.hourly import HourlySeries
+
         known = getattr(self.over.source, "series", self.over.source)
         return known if isinstance(known, HourlySeries) else None
 

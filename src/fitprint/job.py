@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from fitprint.budget import Decision
 from fitprint.notices import logger
-from fitprint.ranks import Peers, gather_texts
+from fitprint.ranks import AGREE, BOOK, END, LOOK, Peers, gather_texts
 from fitprint.sensors.counter import HOST_PARTS, Counter
 from fitprint.sensors.probe import Sensors
 from fitprint.sensors.share import Shared
@@ -15,9 +15,6 @@ from fitprint.tally import Tally
 from fitprint.telling import Facts, Told
 
 NEVER = 2**62
-# What ranks meet for. All of them must be at the same place; but that one is at its epoch's end already while others look
-# inside it is met with, too: it takes part in their look, after which nobody looks before the end.
-BOOK, AGREE, LOOK, END = 1, 2, 3, 4
 
 
 class Job:

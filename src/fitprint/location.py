@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -96,6 +95,8 @@ def check_url(url: str) -> str:
         ConfigError: If it names no PostgreSQL database; its password is not in the message.
         MissingExtraError: If the database's client is not installed.
     """
+    from importlib.util import find_spec
+
     scheme, shown = url.partition("://")[0].casefold(), without_password(url)
     if scheme == "sqlite":
         raise refusal("ledger", expected=EXPECTED, came=shown, hint="Write an SQLite file's path without 'sqlite://'.")
@@ -103,6 +104,6 @@ def check_url(url: str) -> str:
         raise refusal("ledger", expected=EXPECTED, came=shown)
     if not _has_a_port(url):
         raise refusal("ledger", expected=EXPECTED, came=shown, hint="Its port is no number from 0 to 65535.")
-    if not all(importlib.util.find_spec(name) for name in ("sqlalchemy", "psycopg")):
+    if not all(find_spec(name) for name in ("sqlalchemy", "psycopg")):
         raise MissingExtraError("A ledger by URL", "postgres")
     return url

@@ -6,15 +6,18 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fitprint.blocks import NEVER
 from fitprint.coordination import peers_of
 from fitprint.guard import Guard
-from fitprint.job import BOOK, END, LOOK, Job
 from fitprint.ownership import Ownership, owned_alone
 from fitprint.process import machine
-from fitprint.ranks import Member, Peers
+from fitprint.ranks import BOOK, END, LOOK, Member, Peers
 from fitprint.sensors.probe import Sensors, Surroundings
+
+if TYPE_CHECKING:
+    from fitprint.job import Job
 
 
 class Meetings:
@@ -39,8 +42,14 @@ class Meetings:
     def join(self, around: Surroundings) -> Surroundings:
         """Find the ranks that train with this one; returns the machine with their processes in it."""
         peers = self._peers or peers_of(sys.modules, _member(around))
-        self.job, self._pid = Job(peers) if peers is not None else None, os.getpid()
-        return around if self.job is None else replace(around, pids=self.job.pids())
+        self._pid = os.getpid()
+        if peers is None:
+            self.job = None
+            return around
+        from fitprint.job import Job
+
+        self.job = Job(peers)
+        return replace(around, pids=self.job.pids())
 
     def share_out(self, find: Callable[[], Sensors], around: Surroundings, *, given: bool) -> Sensors:
         """What this process reads: of the ranks of a job, each sensor by one.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +58,7 @@ class Ownership:
         kept = found.keeping([self._own(_key(found, counter)) for counter in found.counters])
         own = {counter.sensor.id for counter in kept.whole}
         others = tuple(counter.sensor.id for counter in found.whole if counter.sensor.id not in own)
-        return replace(
-            kept,
+        return kept._replace(
             notes=found.notes + ((f"counted by another process of this job: {', '.join(others)}",) if others else ()),
             elsewhere=others,
             launch=self.name,

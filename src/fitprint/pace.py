@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fitprint.drift import Drift
 from fitprint.footprint import EpochFootprint
@@ -75,8 +76,7 @@ class Schedule:
         return None if self.validate_every is None else (index + 1) % self.validate_every == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """A cost ahead in joules, with its upper bound."""
 
     mean: float

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from fitprint.account import Window
 from fitprint.blocks import Blocks, Opened
 from fitprint.books import Books
-from fitprint.carbon.over_time import Mean
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.grid import Grid, Weighed
@@ -16,7 +16,10 @@ from fitprint.nothing import NOTHING
 from fitprint.pace import Schedule
 from fitprint.records import Records
 from fitprint.resume import Identity
-from fitprint.team import Follower
+
+if TYPE_CHECKING:
+    from fitprint.carbon.over_time import Mean
+    from fitprint.team import Follower
 
 
 class Periods:

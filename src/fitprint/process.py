@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Enough to tell a run's machines apart, too few to find a name by trying.
 HOST_KEY_DIGITS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """A process as it can be recognised later.
 
     Attributes:
@@ -76,7 +73,11 @@ def key_of(host: str, salt: str) -> str:
 def machine(proc_root: Path) -> tuple[str, str]:
     """What tells this machine from others, the same in all its containers, and in which process namespace this is."""
     boot, _, namespace = boot_id(proc_root).partition("/")
-    return boot or platform.node(), namespace
+    if not boot:
+        import platform
+
+        boot = platform.node()
+    return boot, namespace
 
 
 def host_name(key: str, earlier: Sequence[Mapping[str, Any]]) -> str:

@@ -7,9 +7,9 @@ import numbers
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.notices import logger
 
@@ -17,19 +17,18 @@ MOST_HPARAMS = 200
 LONGEST_TEXT = 200
 DEEPEST = 4
 # Words in a name behind which something secret may stand, whatever its type.
-SECRET_NAME = re.compile(
+SECRET_NAME = (
     r"(^|_)(password|passwd|passphrase|pwd|secrets?|credentials?|auth|apikey|bearer"
     r"|(api|access|private|ssh|signing|encryption|account|license)_keys?)(_|$)"
 )
 # How keys of well-known services begin, under whatever name they are kept.
-SECRET_TEXT = re.compile(r"(hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|AKIA|eyJ|-----BEGIN)")
+SECRET_TEXT = r"(hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|AKIA|eyJ|-----BEGIN)"
 # Folders and addresses name people and machines: they are left out.
-PLACE_TEXT = re.compile(r"(/|~|\\\\|[A-Za-z]:[\\/])|.*://")
-COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+PLACE_TEXT = r"(/|~|\\\\|[A-Za-z]:[\\/])|.*://"
+COMMIT = r"[0-9a-f]{40}([0-9a-f]{24})?"
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(NamedTuple):
     """What a run was made from, as far as it is known.
 
     Attributes:
@@ -60,7 +59,7 @@ class Provenance:
         return Provenance(
             hparams=_bounded(merged) or None,
             seed=int(seed) if whole else self.seed,  # type: ignore[call-overload]
-            git_commit=git_commit if isinstance(git_commit, str) and COMMIT.fullmatch(git_commit) else self.git_commit,
+            git_commit=git_commit if isinstance(git_commit, str) and re.fullmatch(COMMIT, git_commit) else self.git_commit,
         )
 
 
@@ -111,7 +110,7 @@ def _scalar(value: object) -> bool | int | float | str | None:
         return float(value) if math.isfinite(value) else str(float(value))
     if isinstance(value, str):
         text = str.__str__(value)  # of an enumeration, its value
-        return None if PLACE_TEXT.match(text) or SECRET_TEXT.match(text) else text[:LONGEST_TEXT]
+        return None if re.match(PLACE_TEXT, text) or re.match(SECRET_TEXT, text) else text[:LONGEST_TEXT]
     if isinstance(value, list | tuple) and len(value) <= MOST_HPARAMS:
         items = [_scalar(item) for item in value]
         return None if None in items or any(isinstance(item, list | tuple) for item in value) else str(items)[:LONGEST_TEXT]
@@ -123,7 +122,7 @@ def _is_secret(name: str, value: object) -> bool:
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).casefold()
     snake = re.sub(r"[^a-z0-9]+", "_", snake)
     token = not isinstance(value, numbers.Number) and snake.rpartition("_")[2] in ("token", "tokens")
-    return token or SECRET_NAME.search(snake) is not None
+    return token or re.search(SECRET_NAME, snake) is not None
 
 
 # ---- the commit
@@ -165,7 +164,7 @@ def _commit_at(folder: Path) -> str | None:
     if head.startswith("ref:"):
         ref = head.removeprefix("ref:").strip()
         head = _text(own / ref) or _text(common / ref) or _packed(common / "packed-refs", ref)
-    return head if COMMIT.fullmatch(head) else None
+    return head if re.fullmatch(COMMIT, head) else None
 
 
 def _packed(path: Path, ref: str) -> str:

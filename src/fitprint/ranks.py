@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from itertools import takewhile
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fitprint.notices import logger
 
@@ -27,6 +26,9 @@ LOCAL_RANKS = (
     "LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "PMIX_LOCAL_RANK",
     "PALS_LOCAL_RANKID", "JSM_NAMESPACE_LOCAL_RANK", "SLURM_LOCALID",
 )  # fmt: skip
+# What ranks meet for. All of them must be at the same place; but that one is at its epoch's end already while others look
+# inside it is met with, too: it takes part in their look, after which nobody looks before the end.
+BOOK, AGREE, LOOK, END = 1, 2, 3, 4
 # In place of a rank's row: it has left.
 GONE = "gone"
 WORD_BYTES = 7  # of a signed 64-bit integer, so that its sign stays out of it
@@ -76,8 +78,7 @@ class Store(Protocol):
         """Nobody will ask for it any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A process of a job.
 
     Attributes:
@@ -121,7 +122,7 @@ def vote(store: Store, rank: int, size: int, member: Member, within_s: float = V
         member: This process.
         within_s: How long rank 0 waits for the others.
     """
-    store.set(f"here/{rank}", json.dumps(asdict(member)))
+    store.set(f"here/{rank}", json.dumps(member._asdict()))
     if rank == 0:
         store.set("verdict", "all" if _all_there(store, "here", size, time.monotonic() + within_s) else "not all")
     try:

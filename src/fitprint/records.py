@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fitprint.account import Window
 from fitprint.assumption import Assumption
 from fitprint.beside import SCORE, Beside
 from fitprint.budget import Decision, Spent
 from fitprint.carbon.factors import Factors, Grams
-from fitprint.carbon.over_time import Mean
 from fitprint.clock import NS_PER_S
 from fitprint.energy import Energy
 from fitprint.footprint import EpochFootprint, Footprint, continued
+from fitprint.nothing import NOTHING
 from fitprint.process import host_key, host_name
 from fitprint.provenance import Provenance
 from fitprint.sensors.counter import NODE
 from fitprint.sensors.probe import Sensors
 from fitprint.settings import Settings
 from fitprint.shared import Level
-from fitprint.together import Together
 from fitprint.work import Facts
+
+if TYPE_CHECKING:
+    from fitprint.carbon.over_time import Mean
+    from fitprint.together import Together
 
 OVERLAPPED = (
     "other runs overlapped on this machine: processor and memory are divided by CPU time (evenly within a process), boards evenly"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(NamedTuple):
     """What a run has booked at one moment; immutable, so that another thread can write it down.
 
     Attributes:
@@ -65,20 +66,19 @@ class Stretch:
     decision: Decision | None
     before: Footprint | None
     energy_series: Mapping[str, Any] | None = None
-    work: Facts = field(default_factory=Facts)
+    work: Facts = Facts()
     grid: Mean | None = None
     grid_notes: tuple[str, ...] = ()
     forked_from: str | None = None
     inherited: Mapping[str, Any] | None = None
     readings: Mapping[str, Any] | None = None
-    pots: Mapping[str, Level] = field(default_factory=dict)
+    pots: Mapping[str, Level] = NOTHING
     together: Together | None = None
     own: Energy | None = None
     overhead_cpu_s: float | None = None
 
 
-@dataclass(frozen=True)
-class Records:
+class Records(NamedTuple):
     """Everything about a run that does not change while it lasts.
 
     Attributes:
@@ -104,7 +104,7 @@ class Records:
     beside: Beside
     parent_run_id: str | None = None
     idle: Energy | None = None
-    provenance: Provenance = field(default_factory=Provenance)
+    provenance: Provenance = Provenance()
     of_many: bool = False
     failures: tuple[str, ...] = ()
     cpu: str = ""
@@ -158,7 +158,7 @@ class Records:
             unseen_j: What has probably been drawn since the last reading.
         """
         grams = self._grams(stretch)
-        ahead = self.factors if stretch.grid is None else dataclasses.replace(self.factors, intensity=stretch.grid.now)
+        ahead = self.factors if stretch.grid is None else self.factors._replace(intensity=stretch.grid.now)
         per_j = ahead.g_per_further_j(stretch.energy if stretch.own is None else stretch.own)
         if stretch.together is not None:
             per_j = stretch.together.g_per_j(per_j)
@@ -187,7 +187,7 @@ class Records:
 
     def factors_at(self, grid: Mean | None) -> Factors:
         """The factors at the intensity of some time."""
-        return self.factors if grid is None else dataclasses.replace(self.factors, intensity=grid.intensity)
+        return self.factors if grid is None else self.factors._replace(intensity=grid.intensity)
 
     def _grams(self, stretch: Stretch) -> Grams:
         if stretch.together is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fitprint.earlier import Found, claim_of, find
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
@@ -15,8 +15,10 @@ from fitprint.options import check_run_id
 from fitprint.run_ids import job_run_id, new_run_id
 from fitprint.sensors.probe import Surroundings
 from fitprint.settings import Settings
-from fitprint.telling import Facts
 from fitprint.units import format_co2e, format_energy
+
+if TYPE_CHECKING:
+    from fitprint.telling import Facts
 
 INHERITED = ("energy_j", "co2e_g", "co2e_low_g", "co2e_high_g")
 # How many runs this process has started, which tells those of one command apart; counted for the whole process.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fitprint.assembly import assemble
 from fitprint.beginning import say_start
@@ -15,7 +15,6 @@ from fitprint.clock import iso_utc
 from fitprint.delegate import Delegate
 from fitprint.ending import say_end
 from fitprint.footprint import EpochFootprint, Footprint
-from fitprint.job import Job
 from fitprint.notices import logger
 from fitprint.opening import Opening
 from fitprint.pace import Schedule
@@ -24,6 +23,9 @@ from fitprint.sensors.probe import Sensors, Surroundings
 from fitprint.sentences import price_of_an_epoch
 from fitprint.settings import Settings
 from fitprint.view import View
+
+if TYPE_CHECKING:
+    from fitprint.job import Job
 
 # A run that is over sooner than the first answer could come waits for it, but no longer than this.
 WAITS_FOR_FIGURES_S = 0.8

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.budget import Budget
 from fitprint.carbon.chassis import find_chassis
@@ -15,7 +14,6 @@ from fitprint.carbon.facility import node_factor_row, pue_row
 from fitprint.carbon.factors import Factors
 from fitprint.carbon.intensity import Intensity, IntensitySource, given_intensity, yearly_intensity
 from fitprint.carbon.intensity_option import asks_the_web, open_source, require_credentials
-from fitprint.carbon.metadata import ask_region
 from fitprint.carbon.place import Place, find_place
 from fitprint.clock import Clock
 from fitprint.config import Config
@@ -34,8 +32,7 @@ DEFAULT_BLOCK = 500
 PASSED_ON = ("region", "intensity", "allow_network", "token_file", "pue", "node_factor", "project")
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What a run uses: every layer resolved.
 
     Attributes:
@@ -127,8 +124,7 @@ class Settings:
             covered: Parts that are counted inside another part's sensor.
         """
         config, environ = self.config, around.environment()
-        ask_cloud = ask_region if config.allow_network else None
-        place = find_place(config.region, self.source_of("region"), environ, sys_root=around.sys_root, ask_cloud=ask_cloud)
+        place = self._place(around, environ)
         chassis = find_chassis(around.sys_root, environ, virtual=around.machine.virtual, provider=place.provider)
         intensity, source = self._constant(place), self._intensity_source(place, around.clock)
         pue = pue_row(config.pue, self.source_of("pue"), chassis, region=place.code, provider=place.provider)
@@ -136,6 +132,14 @@ class Settings:
         return Factors(
             place, intensity, pue, node_factor, hidden_boards=hidden_boards, covered=covered, chassis=chassis, source=source
         )
+
+    def _place(self, around: Surroundings, environ: Mapping[str, str]) -> Place:
+        region, source = self.config.region, self.source_of("region")
+        if not self.config.allow_network:
+            return find_place(region, source, environ, sys_root=around.sys_root)
+        from fitprint.carbon.metadata import ask_region
+
+        return find_place(region, source, environ, sys_root=around.sys_root, ask_cloud=ask_region)
 
     def _constant(self, place: Place) -> Intensity:
         given = self.config.intensity

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 SPENT: Literal["pot_spent"] = "pot_spent"
 UNREACHABLE: Literal["pot_unreachable"] = "pot_unreachable"
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """How full a pot is, apart from what the asking run has used.
 
     Attributes:
@@ -26,8 +24,7 @@ class Level:
         return (self.others + mine) / self.limit
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """Why a run has to end.
 
     Attributes:

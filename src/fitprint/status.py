@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+# What a process exits with after SIGINT or SIGTERM, by the convention of shells: 128 and the signal's number.
+BY_SIGNAL = (130, 143)
 
 
 def status_of(error: BaseException | None) -> str | None:
@@ -10,6 +11,6 @@ def status_of(error: BaseException | None) -> str | None:
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return None
     by_signal = isinstance(error, KeyboardInterrupt) or type(error).__name__ == "SIGTERMException"
-    if isinstance(error, SystemExit):  # a handler's, by the convention of shells
-        by_signal = error.code in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    if isinstance(error, SystemExit):  # a handler's
+        by_signal = error.code in BY_SIGNAL
     return "interrupted" if by_signal else "failed"

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fitprint.account import Account
-from fitprint.carbon.over_time import Mean
 from fitprint.earlier import find
 from fitprint.energy import Energy
 from fitprint.footprint import SCHEMA, EpochFootprint, Footprint
 from fitprint.job import Job
 from fitprint.ledger.claim import Claim
-from fitprint.ledger.united import united
 from fitprint.records import Records
 from fitprint.resume import STARTED, Identity
 from fitprint.run_ids import job_run_id, new_run_id
@@ -23,6 +21,9 @@ from fitprint.settings import Settings
 from fitprint.telling import MICRO, Facts
 from fitprint.timeline import Timeline
 from fitprint.together import Together, together, told_of
+
+if TYPE_CHECKING:
+    from fitprint.carbon.over_time import Mean
 
 
 class Team:
@@ -99,6 +100,8 @@ class Team:
 
     def spent_before(self) -> Footprint | None:
         """What the run had spent before it was resumed, by all that the ledgers of its machines know."""
+        from fitprint.ledger.united import united
+
         job = self.job
         told = [
             facts.before for facts in job.tally.facts if facts.before is not None and facts.before["run_id"] == job.tally.run_id

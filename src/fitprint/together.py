@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from fitprint.beside import Beside
 from fitprint.carbon.factors import Factors, Grams
@@ -18,8 +18,7 @@ NOTHING = Told()
 BESIDE = {"embodied_g": "embodied_ug", "water_l": "water_ul", "market_based_g": "market_ug", "cost": "cost_u"}
 
 
-@dataclass(frozen=True, slots=True)
-class Together:
+class Together(NamedTuple):
     """The figures of a job at its last exchange.
 
     Attributes:

@@ -6,12 +6,11 @@ import atexit
 import sys
 import weakref
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fitprint.budget import Budget
 from fitprint.carbon.intensity import IntensitySource
 from fitprint.config import Config
-from fitprint.display import Display
 from fitprint.guard import Guard
 from fitprint.ledger.project import check_project
 from fitprint.loop import LoopTracker
@@ -26,6 +25,9 @@ from fitprint.sensors.counter import Counter
 from fitprint.sensors.probe import Sensors, Surroundings, probe
 from fitprint.settings import Settings, check_network, resolve
 from fitprint.status import status_of
+
+if TYPE_CHECKING:
+    from fitprint.display import Display
 
 
 class Tracker(LoopTracker):
@@ -133,6 +135,8 @@ class Tracker(LoopTracker):
             return
         guard = self._guard  # not the tracker, which the display's thread must not keep alive
         try:
+            from fitprint.display import Display
+
             self._display = Display(lambda: guard.run.view.standing() if guard.run else None)
             self._display.start()
         except Exception:  # a terminal that has gone, or a broken rich

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from fitprint.errors import did_you_mean, refusal
 
@@ -24,15 +23,15 @@ QUANTITY_EXPECTED = "a mass of CO2e such as '250 g' or '2 kg', or an energy such
 # From here on three significant digits round up to the next unit.
 ROUNDS_UP = 0.9995
 
+# Compiled when they are first used: most runs read no quantity.
 _DIGITS = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
-_NUMBER = re.compile(rf"\s*{_DIGITS}\s*")
+_NUMBER = rf"\s*{_DIGITS}\s*"
 # Fitprint itself writes "250 g CO2e".
-_QUANTITY = re.compile(rf"\s*{_DIGITS}\s*([A-Za-z-]+?)(\s*CO[2₂]eq?)?\s*", re.IGNORECASE)
-_COMMA = re.compile(r"\s*([+-]?\d+),(\d+)\s*([A-Za-z]+)\s*")
+_QUANTITY = rf"(?i)\s*{_DIGITS}\s*([A-Za-z-]+?)(\s*CO[2₂]eq?)?\s*"
+_COMMA = r"\s*([+-]?\d+),(\d+)\s*([A-Za-z]+)\s*"
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(NamedTuple):
     """A mass of CO2e in grams (``unit == "g"``) or an energy in joules (``unit == "J"``)."""
 
     value: float
@@ -48,7 +47,7 @@ def parse_quantity(text: str, what: str = "budget") -> Quantity:
     Raises:
         ConfigError: If the text is not a positive, finite number with a known unit.
     """
-    match = _QUANTITY.fullmatch(text)
+    match = re.fullmatch(_QUANTITY, text)
     if match is None:
         raise refusal(what, expected=QUANTITY_EXPECTED, came=text, hint=_hint(text))
     number, word, of_co2e = match.groups()
@@ -88,11 +87,11 @@ def _milli_or_mega(word: str, unit: str) -> bool:
 
 def _hint(text: str) -> str:
     """How to write a text that is not one number and one unit."""
-    if _NUMBER.fullmatch(text):
+    if re.fullmatch(_NUMBER, text):
         return bare_number(float(text.strip()), text.strip())
-    if _QUANTITY.fullmatch(f"{text.strip()}e"):  # CO2 alone
+    if re.fullmatch(_QUANTITY, f"{text.strip()}e"):  # CO2 alone
         return f"Did you mean {f'{text.strip()}e'!r}?"
-    if not (comma := _COMMA.fullmatch(text)):
+    if not (comma := re.fullmatch(_COMMA, text)):
         return ""
     whole, rest, word = comma.groups()
     thousands = f"{f'{whole}{rest} {word}'!r} or " if len(rest) == 3 else ""

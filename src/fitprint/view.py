@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fitprint.assembly import Parts
 from fitprint.budget import Spent
-from fitprint.carbon.hourly import HourlySeries
 from fitprint.drift import Range
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.scalars import budget_scalars, epoch_scalars, run_scalars
 from fitprint.standing import Standing
+
+if TYPE_CHECKING:
+    from fitprint.carbon.hourly import HourlySeries
 
 
 class View:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.assumption import Assumption
 from fitprint.flops import FirstStep
@@ -19,8 +19,7 @@ BASIS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Feed:
+class Feed(NamedTuple):
     """What a source of batches says about their sizes.
 
     Attributes:
@@ -85,8 +84,7 @@ class Done:
 UNKNOWN = Done(None, None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(NamedTuple):
     """What the run's record says of its work; None is unknown.
 
     Attributes:

@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.sheet import QUICK, Sheet
+from fitprint.ledger.connection import open_pots
 from fitprint.ledger.pot import Pot
-from fitprint.ledger.project import open_pots
 from fitprint.location import Location
 from ledger.postgres_server import programs, running
 from ledger.trials import run_trials

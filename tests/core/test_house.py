@@ -154,6 +154,21 @@ def test_importing_fitprint_loads_nothing_heavy_and_starts_no_thread():
     assert out[1] == "1"
 
 
+# What only some runs need; each would take its share of every start.
+OF_SOME_RUNS = {
+    *("fitprint.carbon.hourly", "fitprint.carbon.metadata", "fitprint.carbon.over_time", "fitprint.display", "fitprint.job"),
+    *("fitprint.ledger.ledger", "fitprint.ledger.pot", "fitprint.ledger.reservation", "fitprint.report.html", "fitprint.team"),
+    *("concurrent.futures", "decimal", "importlib.util", "platform", "shutil", "signal", "statistics", "subprocess"),
+}
+
+
+def test_a_tracker_is_imported_without_what_only_some_runs_need():
+    code = "import sys; before = set(sys.modules); from fitprint import Tracker; print(sorted(set(sys.modules) - before))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "fitprint.tracker" in out
+    assert not set(ast.literal_eval(out)) & OF_SOME_RUNS
+
+
 def test_what_is_public_is_sorted_and_there():
     assert fitprint.__all__ == sorted(fitprint.__all__) == sorted(fitprint._HOMES)
     for name in fitprint.__all__:

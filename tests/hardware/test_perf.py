@@ -322,6 +322,6 @@ def test_an_event_that_the_kernel_does_not_know_raises_its_reason():
 
 def test_an_architecture_whose_system_call_is_unknown_is_absent(tmp_path, monkeypatch):
     FakePerf(tmp_path, ("pkg",))
-    monkeypatch.setattr(perf.platform, "machine", lambda: "pdp11")
+    monkeypatch.setattr(perf, "architecture", lambda: "pdp11")
     (finding,) = perf.probe(tmp_path)
     assert "no perf events on" in finding.reason

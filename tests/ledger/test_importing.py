@@ -12,8 +12,8 @@ import pytest
 
 from fitprint import Budget, Config, Ledger, Tracker
 from fitprint.cli import main
+from fitprint.ledger.connection import open_pots
 from fitprint.ledger.pot import Pot
-from fitprint.ledger.project import open_pots
 from fitprint.location import Location
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter

@@ -11,8 +11,8 @@ from trials import run_trials
 from fitprint import Budget, Config, FitprintError, Tracker
 from fitprint.errors import ConfigError
 from fitprint.ledger import reservation
+from fitprint.ledger.connection import open_pots
 from fitprint.ledger.pot import Pot
-from fitprint.ledger.project import open_pots
 from fitprint.location import Location
 from fitprint.pace import Schedule
 from fitprint.process import Process, boot_id

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["server", "desktop", "laptop", "unknown"]
 
@@ -31,8 +30,7 @@ HYPER_V = ("Microsoft Corporation", "Virtual Machine")
 WSL = "WSL_DISTRO_NAME"
 
 
-@dataclass(frozen=True, slots=True)
-class Chassis:
+class Chassis(NamedTuple):
     """The kind of machine and how it was recognised.
 
     Attributes:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.carbon.clouds import PROVIDERS, CloudRegion, find_cloud
 
@@ -42,8 +41,7 @@ REGIONS: Mapping[str, tuple[str, ...]] = {
 SKYPILOT = "SKYPILOT_CLUSTER_INFO"
 
 
-@dataclass(frozen=True, slots=True)
-class CloudHint:
+class CloudHint(NamedTuple):
     """A machine of a cloud.
 
     Attributes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from fitprint.data import table
 
@@ -34,8 +34,7 @@ ALIASES: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class CloudRegion:
+class CloudRegion(NamedTuple):
     """A region of a cloud.
 
     Attributes:

@@ -11,9 +11,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.assumption import Assumption
 from fitprint.carbon.chassis import Kind
@@ -33,8 +32,7 @@ OPTIONS: Mapping[str, float] = {"years": 30.0, "utilization": 1.0, "gpu_kg": 1e5
 HOST_THREADS, FEWEST_HOST_THREADS, MOST_HOST_THREADS = 96, 64, 208
 
 
-@dataclass(frozen=True, slots=True)
-class Embodied:
+class Embodied(NamedTuple):
     """A run's share of what making its hardware has emitted.
 
     Attributes:
@@ -177,11 +175,11 @@ def life_row(options: Mapping[str, float] | None = None) -> Assumption:
 
 
 def _chosen(row: Assumption, kg: float | None) -> Assumption:
-    return row if kg is None else replace(row, value=kg, low=kg, high=kg, source="given", year=None, basis="as given")
+    return row if kg is None else row._replace(value=kg, low=kg, high=kg, source="given", year=None, basis="as given")
 
 
 def _counted(row: Assumption, count: int) -> Assumption:
-    return row if count == 1 else replace(row, basis=f"{count} of them; {row.basis}")
+    return row if count == 1 else row._replace(basis=f"{count} of them; {row.basis}")
 
 
 def _whole_host() -> Assumption:

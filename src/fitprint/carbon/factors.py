@@ -6,7 +6,7 @@ The interval has the relative half-widths of the four in quadrature, each side a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fitprint.assumption import Assumption
 from fitprint.carbon.chassis import UNKNOWN, Chassis
@@ -21,8 +21,7 @@ from fitprint.units import kwh
 AT_SENSORS = Figure(1.0, 1.0, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Grams:
+class Grams(NamedTuple):
     """CO2e in grams with its 95 % interval."""
 
     central: float
@@ -33,8 +32,7 @@ class Grams:
 NOTHING = Grams(0.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Factors:
+class Factors(NamedTuple):
     """The factors of one run.
 
     Attributes:

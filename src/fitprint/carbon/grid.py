@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 from fitprint.carbon.clouds import PROVIDERS, CloudRegion, cloud_regions, degrees, find_cloud
 from fitprint.carbon.region_names import ALIASES, fix, folded
@@ -17,8 +17,7 @@ EXPECTED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class GridRow:
+class GridRow(NamedTuple):
     """Grams of CO2e per kWh of one place's electricity.
 
     Attributes:
@@ -123,8 +122,7 @@ def _cloud_row(cloud: CloudRegion, row: Mapping[str, str], place: GridRow) -> Gr
     """A cloud region with the figure of its cloud, else with that of the place where it stands."""
     if row["g_per_kwh"]:
         return _row({**row, "code": cloud.code, "name": cloud.name, "level": "cloud", "parent": place.code})
-    return replace(
-        place,
+    return place._replace(
         code=cloud.code,
         name=cloud.name,
         level="cloud",

@@ -6,9 +6,9 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import NamedTuple
 
 from fitprint.carbon.intensity import EXACT, LARGEST_G_PER_KWH, Intensity, Spread
 from fitprint.clock import iso_utc
@@ -28,8 +28,7 @@ LONGEST_STEP = 1.5
 SMALLEST_PEAK_G_PER_KWH = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A stretch of time with one figure.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fitprint.assumption import Assumption
@@ -77,8 +76,7 @@ class IntensitySource(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Intensity:
+class Intensity(NamedTuple):
     """Carbon intensity of the electricity that the run used.
 
     Attributes:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fitprint.carbon.hourly import HourlySeries
 from fitprint.carbon.intensity import IntensitySource, check_intensity
 from fitprint.carbon.place import Place
 from fitprint.clock import Clock
 from fitprint.errors import ConfigError, refusal
 from fitprint.files import home_path
+
+if TYPE_CHECKING:
+    from fitprint.carbon.hourly import HourlySeries
 
 EXPECTED = (
     "grams of CO2e per kWh, the path of a CSV file of them over time, a service such as 'electricitymaps:FR', "

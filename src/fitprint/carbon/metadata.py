@@ -20,7 +20,7 @@ HTTP_PORT = 80
 LINK_LOCAL = "169.254.169.254"
 # Names that Scaleway's first zones still have in places.
 SCALEWAY_FIRST_ZONES = {"par1": "fr-par-1", "ams1": "nl-ams-1"}
-_REGION = re.compile(r"[a-z][a-z0-9-]{2,40}")
+_REGION = r"[a-z][a-z0-9-]{2,40}"
 
 # Method, path, headers; then what the answer's headers have to be.
 Ask = Callable[..., str]
@@ -48,7 +48,7 @@ def ask_region(provider: str, *, host: str = "", port: int = HTTP_PORT, timeout_
         found = find(ask).strip().lower()
     except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return None
-    return found if _REGION.fullmatch(found) else None
+    return found if re.fullmatch(_REGION, found) else None
 
 
 def _aws(ask: Ask) -> str:

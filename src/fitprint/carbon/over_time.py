@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -42,8 +41,7 @@ class _Sum(NamedTuple):
 _Sums = dict[_Told, _Sum]
 
 
-@dataclass(frozen=True, slots=True)
-class Mean:
+class Mean(NamedTuple):
     """Intensity of a stretch of a run.
 
     Attributes:
@@ -165,7 +163,7 @@ class OverTime:
 
     def _row(self, share: float) -> Assumption:
         basis = f"yearly average of {self._place}, for {format_share(share)} of the energy; {self._yearly.basis}"
-        return replace(self._yearly.assumption(), name="intensity_stand_in", basis=basis)
+        return self._yearly.assumption()._replace(name="intensity_stand_in", basis=basis)
 
 
 def _possible(figure: Intensity) -> bool:

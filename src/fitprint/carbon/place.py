@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from fitprint.carbon.cloud_hints import CloudHint, find_hint
 from fitprint.carbon.clouds import PROVIDERS, CloudRegion, find_cloud
@@ -16,8 +16,7 @@ from fitprint.errors import ConfigError
 AskCloud = Callable[[str], str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A region and how it was found.
 
     Attributes:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.errors import refusal
 from fitprint.units import significant
@@ -14,11 +13,10 @@ from fitprint.units import significant
 COUNTED = ("run", "epoch", "step", "sample", "hour")
 EXPECTED = f"a number and one of {', '.join(COUNTED)}, such as '1000 samples' or 'epoch'"
 
-_UNIT = re.compile(r"\s*([0-9][0-9,_]*(?:\.[0-9]+)?(?:[eE][0-9]+)?)?\s*([A-Za-z]+)\s*")
+_UNIT = r"\s*([0-9][0-9,_]*(?:\.[0-9]+)?(?:[eE][0-9]+)?)?\s*([A-Za-z]+)\s*"
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionalUnit:
+class FunctionalUnit(NamedTuple):
     """What a score is per.
 
     Attributes:
@@ -39,7 +37,7 @@ def parse_functional_unit(text: Any) -> FunctionalUnit:
     Raises:
         ConfigError: If it is no positive number of something that a run counts.
     """
-    match = _UNIT.fullmatch(text) if isinstance(text, str) else None
+    match = re.fullmatch(_UNIT, text) if isinstance(text, str) else None
     if match is None:
         raise refusal("functional_unit", expected=EXPECTED, came=text)
     number, word = match[1], match[2].casefold()

@@ -8,7 +8,8 @@ both where it feeds nothing but what is counted.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fitprint.assumption import Assumption
 from fitprint.carbon.figure import Figure, figure
@@ -24,8 +25,7 @@ LEAST_OBSERVED = 0.5
 AT_WALL = "1 for parts modelled from figures of whole servers"
 
 
-@dataclass(frozen=True, slots=True)
-class Wall:
+class Wall(NamedTuple):
     """How a run's joules become joules at the wall.
 
     Attributes:
@@ -54,15 +54,15 @@ class Wall:
         ratio, row, sums = self.ratio(energy), self.factor, _sums(energy)
         if figure(row).exact:
             return row
-        used = replace(row, value=ratio.value, low=ratio.low, high=ratio.high)
+        used = row._replace(value=ratio.value, low=ratio.low, high=ratio.high)
         meters = ", ".join(meter.source for meter, _ in sums.meters)
         objection = self._objection(sums, energy.duration_ns)
         if meters and not objection:
             basis = "energy of the whole machine over that of its counted parts, in this run"
-            return replace(used, source=f"measured: {meters}", year=None, basis=basis)
+            return used._replace(source=f"measured: {meters}", year=None, basis=basis)
         inside = f"; {AT_WALL}" if sums.at_wall_j else ""
         shown = f"; {meters} is only shown beside it: {objection}" if meters else ""
-        return replace(used, basis=f"{row.basis}{inside}{shown}")
+        return used._replace(basis=f"{row.basis}{inside}{shown}")
 
     def foreseen(self, sensors: Iterable[Sensor]) -> Assumption:
         """The factor that a run with these sensors will have, as far as it is known before the first joule."""
@@ -71,8 +71,8 @@ class Wall:
         if figure(row).exact or not any(counted):
             return row
         if all(counted):
-            return replace(row, value=1.0, low=1.0, high=1.0, basis=f"{row.basis}; {AT_WALL}")
-        return replace(row, basis=f"{row.basis}; where sensors read below the wall, {AT_WALL}")
+            return row._replace(value=1.0, low=1.0, high=1.0, basis=f"{row.basis}; {AT_WALL}")
+        return row._replace(basis=f"{row.basis}; where sensors read below the wall, {AT_WALL}")
 
     def _objection(self, sums: _Sums, duration_ns: int) -> str:
         """Why the sensors of the whole machine cannot tell the factor; empty where they can."""

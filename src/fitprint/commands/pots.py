@@ -12,10 +12,10 @@ from typing import Any
 
 from fitprint.commands.printing import print_table
 from fitprint.errors import LedgerError
+from fitprint.ledger.connection import open_pots
 from fitprint.ledger.importing import import_runs
 from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.pot import COLUMNS, Pot
-from fitprint.ledger.project import open_pots
 from fitprint.units import format_quantity
 
 
@@ -92,7 +92,7 @@ def _row(project: str, unit: str, pot: Pot, status: dict[str, Any]) -> dict[str,
     charges = pot.charges()
     used, reserved = (sum(getattr(charge, name) for charge in charges) for name in ("used", "reserved"))
     limit = pot.limit() or 0.0
-    runs = [{**dataclasses.asdict(charge), "status": status.get(charge.run_id)} for charge in charges]
+    runs = [{**charge._asdict(), "status": status.get(charge.run_id)} for charge in charges]
     whole = {"limit": limit, "used": used, "reserved": reserved, "left": limit - used - reserved}
     return {"project": project, "unit": unit, **whole, "runs": runs}
 

@@ -10,9 +10,8 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.process import Process, host_key, is_alive
 
@@ -22,8 +21,7 @@ SILENCE_S = 120.0
 RESTARTS = {"SLURM_RESTART_COUNT": "SLURM_JOB_ID", "TORCHELASTIC_RESTART_COUNT": "TORCHELASTIC_RUN_ID"}
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A scheduler's job and how often it has been started again.
 
     Attributes:

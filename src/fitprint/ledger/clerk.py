@@ -7,9 +7,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fitprint.errors import LedgerError
 from fitprint.ledger.claim import Claim
@@ -20,6 +19,9 @@ from fitprint.location import Location
 from fitprint.notices import logger
 from fitprint.open_files import leave_room
 from fitprint.process import Process
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -104,6 +106,8 @@ class Clerk:
 
     def ask(self, question: Callable[[], T]) -> Future[T]:
         """Have a question answered on this thread, before what waits to be written; returns at once."""
+        from concurrent.futures import Future  # only pots are asked
+
         answer: Future[T] = Future()
         self._questions.append((answer, question))
         self._wake.set()

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.errors import LedgerError
+from fitprint.ledger.connection import open_pots
 from fitprint.ledger.database import MEMORY, Database
 from fitprint.ledger.journal import read_events
 from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.pot import Pot
-from fitprint.ledger.project import open_pots
 from fitprint.ledger.store import Store
 from fitprint.location import Location
 

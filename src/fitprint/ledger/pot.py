@@ -8,7 +8,7 @@ may differ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fitprint.ledger.database import Database
 
@@ -33,8 +33,7 @@ WITH entries AS (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """The pot's answer to a run.
 
     Attributes:
@@ -50,8 +49,7 @@ class Grant:
     limit: float
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """What one run takes of the pot.
 
     Attributes:

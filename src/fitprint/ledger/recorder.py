@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fitprint.clock import Clock
 from fitprint.footprint import EpochFootprint, Footprint
@@ -14,6 +13,9 @@ from fitprint.ledger.claim import Claim
 from fitprint.ledger.clerk import PASSING, Clerk, Errand
 from fitprint.location import Location
 from fitprint.process import this_process
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 FEW_SENSORS = 16

@@ -6,14 +6,18 @@ import errno
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fitprint.errors import LedgerError
+from fitprint.ledger.connection import Connection
 from fitprint.ledger.pot import COLUMNS, Grant
-from fitprint.ledger.project import Connection, Project
+from fitprint.ledger.project import Project
 from fitprint.ledger.recorder import Recorder
 from fitprint.shared import SPENT, UNREACHABLE, Level, Refused
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 # A boundary waits so long while the run has something reserved to go on with.
 WAIT_S = 1.0
@@ -172,6 +176,8 @@ class Reservations:
         asked = self._recorder.ask(partial(self._connection.reserve, unit, used, need)) if self._connection else None
         if asked is not None:
             return asked
+        from concurrent.futures import Future
+
         nobody: Future[Grant] = Future()
         nobody.set_exception(LedgerError("its record could not be opened"))
         return nobody

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitprint.clock import Clock
 from fitprint.data import table
@@ -35,8 +34,7 @@ DUAL_DIE = "MI250"
 AMD_CARDS_FROM = 0x2000
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """A maker's accelerators.
 
     Attributes:
@@ -76,8 +74,7 @@ FRAMEWORKS = ("torch", "jax", "tensorflow")
 TPU_GENERATIONS = {"v5litepod": "TPU v5e", "v5lite": "TPU v5e", "tpu7x": "TPU7x"}
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """An accelerator on the bus.
 
     Attributes:
@@ -244,7 +241,7 @@ def _model(name: str, ids: Sequence[str], family: Family, clock: Clock) -> Findi
         uncounted = name if len(ids) == 1 else f"{len(ids)} x {name}"
         return Absent(name, NO_SENSOR, family.remedy, uncounted, "gpu")
     counters = tuple(counter for found in modelled for counter in found.counters)
-    return replace(modelled[0], counters=counters, covers=PACKAGES.get(name, ()))
+    return modelled[0]._replace(counters=counters, covers=PACKAGES.get(name, ()))
 
 
 def _tpu_of_environment(environ: Mapping[str, str], clock: Clock) -> list[Finding]:

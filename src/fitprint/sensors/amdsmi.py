@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from fitprint.clock import Clock
@@ -103,7 +102,7 @@ def _count(library: Any, board: Sequence[Die], clock: Clock) -> Finding:
         return Found((counter,), notes=notes, covers=PACKAGES.get(die.name, ()))
     modelled = model_accelerator(sensor_id(die.address), die.name, clock)
     if modelled:
-        return replace(modelled, covers=PACKAGES.get(die.name, ()))
+        return modelled._replace(covers=PACKAGES.get(die.name, ()))
     reason = "; ".join(reasons) or "it tells neither energy nor power"
     return Absent(f"{SOURCE}, {die.name}", reason, uncounted=die.name, part="gpu")
 

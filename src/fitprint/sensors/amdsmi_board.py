@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fitprint.errors import SensorError
@@ -32,8 +31,7 @@ class Energy(NamedTuple):
     unit_j: float
 
 
-@dataclass(frozen=True, slots=True)
-class Die:
+class Die(NamedTuple):
     """What the library lists: a board, one of the two dies of a board, or a partition of it.
 
     Attributes:

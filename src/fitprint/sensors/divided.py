@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fitprint.clock import Clock
 from fitprint.sensors.counter import HOST_PARTS, Sensor, Unwrapped
@@ -15,8 +15,7 @@ from fitprint.sensors.share import SHARE_ERROR, Attributed
 BY_TIME, EVENLY = "by CPU time, evenly within a process,", "evenly"
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(NamedTuple):
     """What runs of a machine divide among themselves.
 
     Attributes:

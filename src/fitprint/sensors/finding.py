@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fitprint.assumption import Assumption
+from fitprint.nothing import NOTHING
 from fitprint.sensors.counter import Counter
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """Counters that can be read now.
 
     Attributes:
@@ -25,11 +25,10 @@ class Found:
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
     covers: tuple[str, ...] = ()
-    shares: Mapping[str, Callable[[], float]] = field(default_factory=dict)
+    shares: Mapping[str, Callable[[], float]] = NOTHING
 
 
-@dataclass(frozen=True)
-class Absent:
+class Absent(NamedTuple):
     """No counter, and why.
 
     Attributes:

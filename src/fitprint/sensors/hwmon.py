@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from fitprint.clock import Clock
 from fitprint.errors import SensorError
@@ -49,8 +49,7 @@ MODULE_INPUTS = (
 NORTH_BRIDGE, MI300A = "vddnb", "0x74a0"
 
 
-@dataclass(frozen=True, slots=True)
-class Rail:
+class Rail(NamedTuple):
     """Where the power of a rail is read.
 
     Attributes:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Self
+from typing import NamedTuple, Self
 
 from fitprint.sensors.machine import BYTES_PER_GB, US_PER_S, CpuIdentity, Machine
 
@@ -21,8 +21,7 @@ _BINDINGS = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 _ATTEMPTS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Limit:
+class _Limit(NamedTuple):
     """Fewer threads than the machine has, and who is held to them: a cgroup, or None for this process's tree."""
 
     threads: float

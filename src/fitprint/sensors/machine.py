@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 US_PER_S = 1_000_000
 BYTES_PER_GB = 1e9
@@ -20,8 +19,7 @@ CpuIdentity = tuple[str, int, int, int]
 UNKNOWN_CPU: CpuIdentity = ("", 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """What the model needs to know.
 
     Attributes:
@@ -53,6 +51,15 @@ class Machine:
     def owned_share(self) -> float:
         """Share of the threads that this job owns: above 0, at most 1."""
         return self.owned_threads / self.threads
+
+
+def architecture() -> str:
+    """As ``platform.machine()``, without the milliseconds that importing it takes where the system itself tells."""
+    if hasattr(os, "uname"):
+        return os.uname().machine
+    import platform
+
+    return platform.machine()
 
 
 class Native(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,4 +153,4 @@ def _shared(
         return finding
     share, note = ask(board, parts)
     shares = {counter.sensor.id: share for counter in finding.counters} if share else {}
-    return replace(finding, shares=shares, notes=(*finding.notes, note) if note else finding.notes)
+    return finding._replace(shares=shares, notes=(*finding.notes, note) if note else finding.notes)

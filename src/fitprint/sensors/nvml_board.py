@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
 from typing import Any, NamedTuple
 
 from fitprint.clock import Clock
@@ -225,6 +224,8 @@ class PowerHistory:
         if not samples:
             raise SensorError(f"{self.sensor.id}: the driver has stopped sampling")
         if len(samples) > 1:
+            from statistics import median  # milliseconds that a run without a sampling driver does not need
+
             period_us = median(after.wall_us - before.wall_us for before, after in pairwise(samples))
             self._bridged_us = max(BRIDGED_S * US_PER_S, BRIDGED_PERIODS * period_us)
         age_us = now_us - (samples[-1].wall_us - wall_ahead_us)

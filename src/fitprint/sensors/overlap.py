@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 from fitprint.clock import NS_PER_S, Clock
@@ -120,7 +119,7 @@ class Overlap:
         """Take a place among the runs of this machine, before the first reading."""
         self._name = f"{os.getpid()}-{os.urandom(4).hex()}"
         now_ns = self._clock.monotonic_ns()
-        self._own = replace(self._own, since_ns=now_ns)
+        self._own = self._own._replace(since_ns=now_ns)
         self._others = self._met(now_ns)
         if self._others:
             self._count(now_ns)
@@ -132,7 +131,7 @@ class Overlap:
         self._others = self._met(now_ns) if self._others else {}
         if any(seat.until_ns is None for seat in self._others.values()):
             self._count(now_ns)
-            self._own = replace(self._own, until_ns=now_ns)
+            self._own = self._own._replace(until_ns=now_ns)
             self._tell()
         else:
             for name in (*self._others, self._name):
@@ -200,7 +199,7 @@ class Overlap:
     def _count(self, now_ns: int) -> None:
         """Note the CPU time; nobody asks for that of a run that is alone."""
         self._cpu = self._cpu or self._open_cpu()
-        self._own = replace(self._own, run=self._run(), cpu=(*self._own.cpu, (now_ns, self._cpu()))[-MOST_SAMPLES:])
+        self._own = self._own._replace(run=self._run(), cpu=(*self._own.cpu, (now_ns, self._cpu()))[-MOST_SAMPLES:])
 
     def _tell(self) -> None:
         self._registry.write(self._name, self._own)
@@ -210,4 +209,4 @@ def _ended(seat: Seat, now_ns: int) -> Seat:
     """A place that is empty: its run has ended, when it was heard of last at the latest."""
     if seat.until_ns is not None:
         return seat
-    return replace(seat, until_ns=seat.cpu[-1][0] if seat.cpu else now_ns)
+    return seat._replace(until_ns=seat.cpu[-1][0] if seat.cpu else now_ns)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import re
 import struct
 import sys
@@ -16,6 +15,7 @@ from typing import NamedTuple, Protocol
 from fitprint.errors import SensorError
 from fitprint.sensors.counter import Sensor
 from fitprint.sensors.finding import Absent, Finding, Found
+from fitprint.sensors.machine import architecture
 from fitprint.sensors.rapl import P_MAX_W, PSYS_ERROR, PSYS_P_MAX_W, RAPL_ERROR, TICK_S
 
 SOURCE = "RAPL (perf events)"
@@ -94,9 +94,9 @@ class PerfCounter:
 
 def open_event(pmu_type: int, config: int, cpu: int) -> int:
     """Open an event through the system call perf_event_open."""
-    number = _PERF_EVENT_OPEN.get((sys.platform, platform.machine()))
+    number = _PERF_EVENT_OPEN.get((sys.platform, architecture()))
     if number is None:
-        raise OSError(errno.ENOSYS, f"no perf events on {sys.platform} {platform.machine()}")
+        raise OSError(errno.ENOSYS, f"no perf events on {sys.platform} {architecture()}")
     attr = struct.pack(_ATTR, pmu_type, struct.calcsize(_ATTR), config)
     arguments = (_ALL_PROCESSES, cpu, _NO_GROUP, _CLOSE_ON_EXEC)
     fd = ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(number), attr, *map(ctypes.c_long, arguments))

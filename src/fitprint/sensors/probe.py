@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from fitprint.assumption import Assumption
+from fitprint.nothing import NOTHING
 from fitprint.sensors.counter import HOST_PARTS, NODE, PARTS, Counter
 from fitprint.sensors.divided import Device
 from fitprint.sensors.finding import Absent, Finding, Found
@@ -16,8 +17,7 @@ from fitprint.sensors.sources import SOURCES, Source
 from fitprint.sensors.surroundings import Surroundings as Surroundings
 
 
-@dataclass(frozen=True)
-class Sensors:
+class Sensors(NamedTuple):
     """The outcome of probing: what is read, and what is not and why.
 
     Attributes:
@@ -39,7 +39,7 @@ class Sensors:
     notes: tuple[str, ...] = ()
     covered: frozenset[str] = frozenset()
     hidden_boards: bool = False
-    devices: Mapping[str, Device] = field(default_factory=dict)
+    devices: Mapping[str, Device] = NOTHING
     elsewhere: tuple[str, ...] = ()
     launch: str | None = None
     of_host: bool = True
@@ -61,11 +61,11 @@ class Sensors:
             own: Of each counter, whether it is kept.
         """
         pairs = list(zip(self.counters, own, strict=True))
-        others = replace(self, counters=tuple(counter for counter, keep in pairs if not keep))
+        others = self._replace(counters=tuple(counter for counter, keep in pairs if not keep))
         others.close()
         ids = {counter.sensor.id for counter in others.whole}
         devices = {name: device for name, device in self.devices.items() if name not in ids}
-        return replace(self, counters=tuple(counter for counter, keep in pairs if keep), devices=devices)
+        return self._replace(counters=tuple(counter for counter, keep in pairs if keep), devices=devices)
 
     def close(self) -> None:
         for counter in self.whole:
@@ -128,7 +128,7 @@ def _without(finding: Finding, parts: Collection[str]) -> Finding:
     for counter in finding.counters:
         if counter not in good:
             counter.close()
-    return replace(finding, counters=good, covers=finding.covers if good else ())
+    return finding._replace(counters=good, covers=finding.covers if good else ())
 
 
 def _outermost(findings: Sequence[Finding]) -> list[Finding]:
@@ -183,7 +183,7 @@ def _model(part: str, machine: Machine, around: Surroundings) -> Finding:
 def _made_up_for(finding: Finding, parts: Sequence[str]) -> Finding:
     """What another source or a model counts is not left out."""
     if isinstance(finding, Absent) and finding.part in parts:
-        return replace(finding, uncounted="")
+        return finding._replace(uncounted="")
     return finding
 
 

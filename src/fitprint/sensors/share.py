@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fitprint.clock import NS_PER_S, Clock
 from fitprint.sensors.counter import Counter, Sensor, Unwrapped
@@ -18,8 +18,7 @@ SHARE_OVER_S = 1.0
 US_PER_NS = 1e-3
 
 
-@dataclass(frozen=True)
-class Shared:
+class Shared(NamedTuple):
     """A counter of which this job is charged only a share.
 
     Attributes:

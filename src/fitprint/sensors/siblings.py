@@ -8,9 +8,8 @@ import time
 import zlib
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from fitprint.clock import NS_PER_S
 from fitprint.notices import logger
@@ -25,8 +24,7 @@ YOUNG_NS = NS_PER_S // 10
 _NO_FOLLOWING = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(NamedTuple):
     """A run as those beside it see it.
 
     Attributes:
@@ -111,7 +109,7 @@ class Registry:
 
     def write(self, name: str, seat: Seat) -> None:
         """Take a place, or say something new on it; a machine without a place for it has no overlaps to tell."""
-        text = json.dumps({**asdict(seat), "devices": sorted(seat.devices)}, separators=(",", ":"))
+        text = json.dumps({**seat._asdict(), "devices": sorted(seat.devices)}, separators=(",", ":"))
         # Always as long, in one write: who reads meanwhile finds the old, the new, or a mixture that its digest gives away.
         data = f"{digest(text)} {text}".ljust(MOST_BYTES).encode()
         for _ in range(2):
@@ -180,7 +178,7 @@ class Registry:
         if seat.until_ns is not None or start_of(self._proc_root, seat.pid) == seat.started:
             return seat
         self.remove(name)
-        return replace(seat, until_ns=max(seat.since_ns, *(time_ns for time_ns, _ in seat.cpu)) if seat.cpu else seat.since_ns)
+        return seat._replace(until_ns=max(seat.since_ns, *(time_ns for time_ns, _ in seat.cpu)) if seat.cpu else seat.since_ns)
 
     def remove(self, name: str) -> None:
         """Clear a place; the last who leaves takes the folder away. Another user's stays until its owner clears it."""

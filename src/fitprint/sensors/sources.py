@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fitprint.sensors.counter import NODE
 from fitprint.sensors.finding import Finding
@@ -14,8 +14,7 @@ X86 = ("-x86_64", "-i686", "-amd64")
 Probe = Callable[[Surroundings], list[Finding]]
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Somewhere joules may come from.
 
     Attributes:

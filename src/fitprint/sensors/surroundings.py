@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.clock import Clock, SystemClock
-from fitprint.sensors.machine import Machine, read_machine
+from fitprint.sensors.machine import Machine, architecture, read_machine
 from fitprint.sensors.siblings import Registry
 
 
@@ -49,7 +48,7 @@ class Surroundings:
     dev_root: Path = Path("/dev")
     library: Callable[[str], Any] = import_module
     pids: Sequence[int] = ()
-    platform: str = field(default_factory=lambda: f"{sys.platform}-{platform.machine()}")
+    platform: str = field(default_factory=lambda: f"{sys.platform}-{architecture()}")
     keep: Callable[[dict[str, Any]], None] | None = None
 
     @property

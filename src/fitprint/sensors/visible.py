@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 # An entry of CUDA_VISIBLE_DEVICES is a number as C's strtoul reads one: "+1" and "01" are 1, and so
@@ -50,8 +49,7 @@ class Place(NamedTuple):
     mig: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Visible:
+class Visible(NamedTuple):
     """The boards that a process may use.
 
     Attributes:
@@ -62,7 +60,7 @@ class Visible:
     """
 
     indices: tuple[int, ...]
-    parts: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    parts: Mapping[int, tuple[str, ...]]
     unlisted: tuple[Opened, ...] = ()
     note: str = ""
 

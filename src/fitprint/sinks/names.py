@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -62,7 +61,9 @@ def _factory(name: str, came: str) -> Callable[[str], Any]:
     """What makes a sink of its argument."""
     if name in SINKS:
         module, kind, package = SINKS[name]
-        if importlib.util.find_spec(package) is None:
+        from importlib.util import find_spec
+
+        if find_spec(package) is None:
             raise MissingExtraError(f"The sink {name!r}", module)
         return getattr(importlib.import_module(f"fitprint.sinks.{module}"), kind)  # type: ignore[no-any-return]
     from importlib.metadata import entry_points
