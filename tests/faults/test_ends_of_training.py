@@ -19,12 +19,8 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(not hasattr(os, "fork
 
 PROGRAM = Path(__file__).with_name("trained.py")
 FRAMEWORKS = ("plain", "lightning", "keras", "transformers")
-CASES = [
-    "nothing@end",
-    *(f"{fault}@train" for fault in ("exception", "sys.exit", "os._exit", "SIGINT", "SIGTERM", "SIGKILL")),
-    *(f"{fault}@validate" for fault in ("MemoryError", "os._exit", "SIGKILL")),
-    *(f"{fault}@checkpoint" for fault in ("exception", "SIGTERM", "SIGKILL")),
-]
+FAULTS = ("exception", "MemoryError", "sys.exit", "os._exit", "SIGINT", "SIGTERM", "SIGKILL")
+CASES = ["nothing@end", *(f"{fault}@{phase}" for phase in ("train", "validate", "checkpoint") for fault in FAULTS)]
 # What the ledger says of a run; where a framework has an answer of its own to a signal, the run ends as that answer does.
 LOST = {"os._exit", "SIGKILL", "SIGTERM"}
 STATUS = {"nothing": "completed", "SIGINT": "interrupted"} | dict.fromkeys(LOST, "lost")

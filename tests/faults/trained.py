@@ -6,6 +6,7 @@ below FOLDER/CASE, so that a framework is imported once. Prints a JSON line for 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -276,6 +277,8 @@ def main() -> None:
     os.environ["KERAS_BACKEND"] = "torch"
     torch.set_num_threads(1)
     warm(framework, Path(folder))
+    gc.collect()
+    gc.freeze()  # what the imports have left is not gone through at each child's end, which is most of the time it takes
     case, watched = child_of(cases, Path(folder))
     for seed in (torch.manual_seed, np.random.seed, random.seed):
         seed(3)
