@@ -139,14 +139,15 @@ class CarbonCallback(Measured, Callback):  # type: ignore[misc]  # Keras is not 
         self._back_up()
         self._write_end(ended)
 
-    def left(self, status: str) -> None:
-        """An exception has left the loop, if one is open, some time ago: Keras tells nobody.
+    def left(self, status: str, *, abandoned: bool = True) -> None:
+        """An exception has left the loop, if one is open: Keras tells nobody.
 
         Args:
             status: What its run comes to.
+            abandoned: That was some time ago.
         """
         fitting, self._fitting = self._fitting, False
-        ended = self._end(status, abandoned=True)
+        ended = self._end(status, abandoned=abandoned)
         if fitting:
             self._write_end(ended)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from keras.callbacks import CallbackList
 
-from fitprint.status import status_of
+from fitprint.status import status_of, stay_interrupted
 
 # What `fit`, `evaluate` and `predict` call theirs, in all backends.
 ITERATOR, CALLBACKS = "epoch_iterator", "callbacks"
@@ -26,7 +26,8 @@ class Loop:
 
     Args:
         callbacks: Its list of callbacks.
-        left: Method that is called with the run's status, once an exception is known to have left the loop.
+        left: Method that is called with the run's status, once an exception is known to have left the loop, and with whether
+            that was some time ago.
     """
 
     def __init__(self, callbacks: Any, left: Any) -> None:
@@ -55,10 +56,17 @@ class Loop:
 
     def abandon(self) -> None:
         """End its run at its last event: an exception left it some time ago."""
+        self._end(abandoned=True)
+
+    def end_at_exit(self) -> None:
+        """End its run as the program ends: now, if what left it ends the program, too."""
+        self._end(abandoned=not self.ends_the_program)
+
+    def _end(self, *, abandoned: bool) -> None:
         self.close()
         left, error = self._left(), getattr(sys, "last_value", None)
         if left is not None:
-            left((status_of(error) if self._left_by(error) else None) or "failed")
+            left((status_of(error) if self._left_by(error) else None) or "failed", abandoned=abandoned)
 
     @property
     def ends_the_program(self) -> bool:
@@ -133,9 +141,10 @@ def _gone(reference: weakref.ref[Loop]) -> None:
 
 
 def _end_at_exit() -> None:
-    """The interpreter ends: what was left earlier ends at its last event."""
+    """The interpreter ends: what was left earlier ends at its last event, what ends the program now."""
     stacks = sys._current_frames()
     for loop in list(_open):
-        if not loop.runs(stacks) and not loop.ends_the_program:
-            loop.abandon()
+        if not loop.runs(stacks):
+            loop.end_at_exit()
     _open.clear()
+    stay_interrupted()

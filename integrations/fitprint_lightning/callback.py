@@ -89,7 +89,7 @@ class CarbonCallback(Measured, LightningCallback):  # type: ignore[misc]  # the 
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._kind = str(getattr(stage, "value", stage))
-        self.series.begin(self._kind, awaits_state=True, rehearsal="fast_dev_run" if trainer.fast_dev_run else None)
+        self.series.begin(self._kind, awaits_state=self._kind == "fit", rehearsal="fast_dev_run" if trainer.fast_dev_run else None)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.in_epoch = False

@@ -24,7 +24,7 @@ from fitprint.scalars import idle_scalars
 from fitprint.sensors.counter import Counter
 from fitprint.sensors.probe import Sensors, Surroundings, probe
 from fitprint.settings import Settings, check_network, resolve
-from fitprint.status import status_of
+from fitprint.status import status_of, stay_interrupted
 
 if TYPE_CHECKING:
     from fitprint.display import Display
@@ -242,3 +242,4 @@ def _close_at_exit(tracker: weakref.ref[Tracker]) -> None:
         cut_off = "interrupted" if alive._inside else "failed" if run is not None and run.in_epoch else None
         status = status_of(getattr(sys, "last_value", None)) or alive._broke_off or cut_off
         alive._end(status, together=False)
+        stay_interrupted()

@@ -19,12 +19,10 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(not hasattr(os, "fork
 
 PROGRAM = Path(__file__).with_name("trained.py")
 FRAMEWORKS = ("plain", "lightning", "keras", "transformers")
-CASES = [
-    "nothing@end",
-    *(f"{fault}@train" for fault in ("exception", "sys.exit", "os._exit", "SIGINT", "SIGTERM", "SIGKILL")),
-    *(f"{fault}@validate" for fault in ("MemoryError", "os._exit", "SIGKILL")),
-    *(f"{fault}@checkpoint" for fault in ("exception", "SIGTERM", "SIGKILL")),
-]
+FAULTS = ("exception", "MemoryError", "sys.exit", "os._exit", "SIGINT", "SIGTERM", "SIGKILL")
+TRAININGS = ["nothing@end", *(f"{fault}@{phase}" for phase in ("train", "validate", "checkpoint") for fault in FAULTS)]
+TESTS = [f"{fault}@test" for fault in ("exception", "sys.exit", "SIGINT")]
+CASES = [*TRAININGS, *TESTS]
 # What the ledger says of a run; where a framework has an answer of its own to a signal, the run ends as that answer does.
 LOST = {"os._exit", "SIGKILL", "SIGTERM"}
 STATUS = {"nothing": "completed", "SIGINT": "interrupted"} | dict.fromkeys(LOST, "lost")
@@ -81,7 +79,7 @@ def test_a_training_ends_as_it_would_without_us(ended, case):
     assert "training goes on" not in with_us.said, "nothing of ours failed"
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", TRAININGS)
 def test_what_was_trained_until_then_is_in_the_ledger(ended, framework, case):
     fault = case.partition("@")[0]
     run = ended[case]["with"].run
@@ -92,6 +90,13 @@ def test_what_was_trained_until_then_is_in_the_ledger(ended, framework, case):
     assert (run.epochs[0].complete, run.epochs[0].steps) == (True, None if framework == "plain" else 4)
     total = sum(epoch.energy_j for epoch in run.epochs) + run.outside_epochs_j
     assert total == pytest.approx(run.energy_j) == pytest.approx(sum(run.by_part.values()))
+
+
+@pytest.mark.parametrize("case", TESTS)
+def test_a_test_by_itself_that_ends_so_is_in_the_ledger(ended, framework, case):
+    run = ended[case]["with"].run
+    kind = {"plain": "fit", "transformers": "validate"}.get(framework, "test")  # the Trainer has no other name for it
+    assert (run.kind, run.status, run.epochs) == (kind, STATUS.get(case.partition("@")[0], "failed"), ())
 
 
 def test_no_end_comes_a_second_later(ended):

@@ -17,13 +17,14 @@ from pathlib import Path
 import pytest
 
 from fitprint import Ledger, Tracker
-from fitprint.ledger.clerk import CLOSE_WITHIN_S
 from fitprint.ledger.journal import Journal, journals, read_events
 from fitprint.ledger.store import Store
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import ScriptedCounter
 
 LEDGER = Path("runs/fitprint.db")
+# What docs/faults.md says that the end of a run may take, and what a busy machine adds.
+END_S, BUSY_S = 5.0, 1.0
 
 
 @pytest.fixture
@@ -196,7 +197,7 @@ def test_a_ledger_that_stays_locked_is_waited_for_five_seconds_and_the_journal_h
         footprint, trained_s, ended_s = train(5, happens)
         other.execute("ROLLBACK")
     assert trained_s < 1.5
-    assert ended_s < CLOSE_WITHIN_S + 1.0
+    assert ended_s < END_S + BUSY_S
     assert Ledger(LEDGER).footprint(footprint.run_id).to_dict() == footprint.to_dict()
     assert recorded() == [("completed", 5, 500.0)]
     assert len(warnings_in(caplog)) == 1
@@ -242,7 +243,7 @@ def test_a_slow_file_system_is_waited_for_by_nobody_but_the_clerk(train, monkeyp
         monkeypatch.setattr(kind, name, lambda self, *given, do=original: (time.sleep(0.1), do(self, *given))[1])
     _, trained_s, ended_s = train(20)
     assert trained_s < 0.5
-    assert ended_s < CLOSE_WITHIN_S
+    assert ended_s < END_S
     assert recorded() == [("completed", 20, 2000.0)]
 
 
@@ -253,5 +254,5 @@ def test_a_file_system_that_hangs_costs_the_end_of_a_run_five_seconds(train, mon
     _, trained_s, ended_s = train(20)
     over.set()
     assert trained_s < 0.5
-    assert ended_s < CLOSE_WITHIN_S + 1.0
+    assert ended_s < END_S + BUSY_S
     assert len(warnings_in(caplog)) == 1

@@ -22,6 +22,7 @@ from fitprint.pace import Schedule
 from fitprint.sensors.probe import Surroundings
 from fitprint.series import Series
 from fitprint.testing import FakeClock, FakePowercap, ScriptedCounter
+from terminal import shown_by
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
@@ -385,6 +386,19 @@ with make() as t:
     assert ended(start(program))[0] == code
     assert recorded() == [(status, 3, 300.0)]
     assert [epoch.complete for epoch in Ledger().footprint(Ledger().runs()[0]["run_id"]).epochs] == [True, True, False]
+
+
+@pytest.mark.timeout(90)
+def test_ctrl_c_on_a_terminal_ends_a_program_that_closes_nothing_by_its_signal():
+    """The summary is drawn at exit; what that imports makes the interpreter forget the interrupt."""
+    code = (
+        "t = make().start()\nfor _ in t.epochs(range(5)):\n    work()\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(9)\n"
+    )
+    shown, status = shown_by([sys.executable, "-c", PRELUDE + code])
+    assert status == -signal.SIGINT
+    assert "interrupted" in shown
+    assert "┌" in shown, "the table"
+    assert recorded() == [("interrupted", 1, 100.0)]
 
 
 @pytest.mark.timeout(90)

@@ -6,6 +6,7 @@ below FOLDER/CASE, so that a framework is imported once. Prints a JSON line for 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -21,8 +22,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 EPOCHS, BATCHES, VALIDATION_BATCHES = 3, 4, 2
-# Which call of a phase is the one in the middle of the second epoch.
-CALLS = {"train": BATCHES + 3, "validate": VALIDATION_BATCHES + 1, "checkpoint": 2, "end": 0}
+# Which call of a phase is the one in the middle of the second epoch; a test is a stage of its own, in place of training.
+CALLS = {"train": BATCHES + 3, "validate": VALIDATION_BATCHES + 1, "checkpoint": 2, "test": 2, "end": 0}
 OPTIONS = {"region": "FR", "budget": "1 kg"}
 
 
@@ -68,7 +69,8 @@ class Moment:
     def __call__(self, phase: str, module: nn.Module) -> float:
         self.calls[phase] += 1
         if phase == self.phase and self.calls[phase] == CALLS[phase]:
-            self._wait_for_the_clerk()
+            if phase != "test":
+                self._wait_for_the_clerk()
             Path("then.json").write_text(json.dumps({**digest(module), "at": time.time()}))
             FAULTS[self.fault]()
         return 1e-3 * (random.random() + np.random.random() + float(torch.rand(())))
@@ -89,7 +91,7 @@ class Network(nn.Module):
         self.moment = moment
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
-        noise = self.moment("train" if self.training else "validate", self)
+        noise = self.moment("train" if self.training else "test" if self.moment.phase == "test" else "validate", self)
         out = self.layers(x + noise)
         return {"loss": nn.functional.mse_loss(out, y), "logits": out}
 
@@ -109,6 +111,12 @@ def plain(moment: Moment, watched: bool) -> nn.Module:
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     tracker = Tracker(**OPTIONS) if watched else None
     with tracker or nullcontext():
+        if moment.phase == "test":
+            module.eval()
+            with tracker.phase("test") if tracker else nullcontext():
+                for x, y in loader(BATCHES, shuffle=False):
+                    module(x, y)
+            return module
         for _ in tracker.epochs(range(EPOCHS)) if tracker else range(EPOCHS):
             for x, y in loader(BATCHES, shuffle=True):
                 optimizer.zero_grad()
@@ -143,6 +151,8 @@ def lightning(moment: Moment, watched: bool) -> nn.Module:
         def validation_step(self, batch, batch_idx):
             self.network(*batch)
 
+        test_step = validation_step
+
         def on_save_checkpoint(self, checkpoint):
             moment("checkpoint", self.network)
 
@@ -160,7 +170,10 @@ def lightning(moment: Moment, watched: bool) -> nn.Module:
         enable_model_summary=False,
         log_every_n_steps=1,
     )
-    trainer.fit(module, loader(BATCHES, shuffle=True), loader(VALIDATION_BATCHES, shuffle=False))
+    if moment.phase == "test":
+        trainer.test(module, loader(BATCHES, shuffle=False), verbose=False)
+    else:
+        trainer.fit(module, loader(BATCHES, shuffle=True), loader(VALIDATION_BATCHES, shuffle=False))
     return module.network
 
 
@@ -175,7 +188,7 @@ def keras(moment: Moment, watched: bool) -> nn.Module:
             return super().train_step((x + moment("train", self), y))
 
         def test_step(self, data):
-            moment("validate", self)
+            moment("test" if moment.phase == "test" else "validate", self)
             return super().test_step(data)
 
     class Keep(keras.callbacks.Callback):
@@ -188,6 +201,9 @@ def keras(moment: Moment, watched: bool) -> nn.Module:
     model.compile("sgd", "mse")
     training, validation = (loader(n, shuffle=False).dataset.tensors for n in (BATCHES, VALIDATION_BATCHES))
     callbacks = [CarbonCallback(**OPTIONS, log_dir="log")] if watched else []
+    if moment.phase == "test":
+        model.evaluate(*(column.numpy() for column in training), batch_size=8, callbacks=callbacks, verbose=0)
+        return model
     model.fit(
         *(column.numpy() for column in training),
         batch_size=8,
@@ -226,7 +242,10 @@ def transformers(moment: Moment, watched: bool) -> nn.Module:
     trainer = Trainer(model=module, args=arguments, train_dataset=rows[0], eval_dataset=rows[1], callbacks=[Keep()])
     if watched:
         CarbonCallback(**OPTIONS).attach(trainer)
-    trainer.train()
+    if moment.phase == "test":
+        trainer.evaluate(rows[0])
+    else:
+        trainer.train()
     return module
 
 
@@ -276,6 +295,8 @@ def main() -> None:
     os.environ["KERAS_BACKEND"] = "torch"
     torch.set_num_threads(1)
     warm(framework, Path(folder))
+    gc.collect()
+    gc.freeze()  # what the imports have left is not gone through at each child's end, which is most of the time it takes
     case, watched = child_of(cases, Path(folder))
     for seed in (torch.manual_seed, np.random.seed, random.seed):
         seed(3)

@@ -7,6 +7,7 @@ import importlib
 import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -240,6 +241,25 @@ def test_an_already_spent_budget_trains_nothing_on_resume(carbon, model, trainer
     t.fit(model(), ckpt_path=keep.checkpoint_callback.best_model_path)
     assert t.global_step == 8
     assert len(callback.footprint.epochs) == 2
+
+
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_a_long_stage_outside_fit_is_on_record_while_it_lasts(carbon, model, trainer, monkeypatch, stage):
+    """So that what it has used survives a kill."""
+    monkeypatch.setattr("fitprint.meter.LONGEST_PERIOD_S", 0.02)
+    seen = []
+
+    class Waiting(model):
+        def step(self, *_):
+            until = time.monotonic() + 10
+            while not seen and time.monotonic() < until:
+                seen.extend(Ledger("fitprint.db").runs())
+                time.sleep(0.02)
+
+        validation_step = test_step = predict_step = step
+
+    getattr(trainer(carbon(ledger="fitprint.db")), stage)(Waiting())
+    assert [(row["kind"], row["status"]) for row in seen] == [(stage, "running")]
 
 
 def test_an_exception_in_the_users_step_closes_the_record(carbon, model, trainer):

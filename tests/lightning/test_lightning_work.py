@@ -111,6 +111,17 @@ def test_the_watching_is_gone_after_the_first_step(carbon, trainer, net):
     assert module.seen == [False] * 2 * BATCHES  # taken out before the first step begins
 
 
+def test_the_watching_is_gone_where_no_step_was_made(carbon, trainer, net):
+    class Torn(TensorDataset):
+        def __getitem__(self, index):
+            raise ZeroDivisionError("of the data")
+
+    module = net()
+    with pytest.raises(ZeroDivisionError, match="of the data"):
+        fit(trainer, carbon(), module, DataLoader(Torn(torch.zeros(SAMPLES, 8)), batch_size=BATCH))
+    assert not watched(module.trainer)
+
+
 def test_an_exception_in_the_users_step_is_the_users_own(carbon, trainer, net):
     class Broken(net.Module):
         def training_step(self, batch, batch_idx):

@@ -31,7 +31,9 @@ def told(monkeypatch, caplog, capfd, tmp_path):
         monkeypatch.setenv(name, MARKER)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     only_this_machine(monkeypatch)
-    caplog.set_level(logging.DEBUG, "fitprint")
+    for name in (None, "fitprint", "httpx"):  # the root's level is not that of who has one of its own
+        caplog.set_level(logging.DEBUG, name)
+    caplog.set_level(logging.INFO, "httpcore")  # at DEBUG it tells all headers of an answer, in which the marker stands here
 
     def texts() -> str:
         files = [path.read_bytes().decode(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]

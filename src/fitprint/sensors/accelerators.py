@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,7 +146,7 @@ def known_name(vendor: str, device: str, subsystem: str = "") -> str | None:
 def is_card(vendor: str, device: str, address: str) -> bool:
     """Tell a card from a GPU inside a CPU, which the CPU's own counter includes."""
     if vendor == AMD:
-        return int(device or "0", 16) >= AMD_CARDS_FROM
+        return re.fullmatch(r"0x[0-9a-f]{1,8}", device, re.IGNORECASE) is not None and int(device, 16) >= AMD_CARDS_FROM
     return vendor != INTEL or address.split(":")[1:2] != ["00"]  # Intel's own is always on bus 0
 
 
@@ -178,7 +179,7 @@ def _name(folder: Path, family: Family) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip().lower()
+        return path.read_text(errors="replace").strip().lower()
     except OSError:
         return ""
 

@@ -17,6 +17,8 @@ _UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes a huge number where there is no l
 _BYTES_PER_SLURM_MB = 1 << 20
 # OpenMP binds the main thread alone to its first place when a library that uses it is loaded.
 _BINDINGS = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+# Of a 64-bit number there are 20 digits at most.
+_TOO_LONG = re.compile(r"\d{21,}")
 # A process may end while its tree is read; it is read again.
 _ATTEMPTS = 3
 
@@ -238,7 +240,7 @@ def _allowed(cpus: str, online: set[int]) -> int | None:
 
     A list may hold CPUs that could be plugged in, and a container may number its own from 0.
     """
-    ranges = re.findall(r"(\d+)(?:-(\d+))?", cpus)
+    ranges = re.findall(r"\b(\d{1,6})(?:-(\d{1,6}))?\b", cpus)
     listed = {cpu for first, last in ranges for cpu in range(int(first), int(last or first) + 1)}
     return None if not listed or len(listed) >= len(online) else len(listed & online) or len(listed)
 
@@ -319,7 +321,8 @@ def _stat_busy_us(stat: Path, ticks_per_s: int) -> int:
 
 
 def _text(path: Path) -> str:
+    """What stands there; a number longer than any is none of the kernel's, and Python would not read it."""
     try:
-        return path.read_text(errors="replace")
+        return _TOO_LONG.sub("", path.read_text(errors="replace"))
     except OSError:
         return ""

@@ -193,6 +193,6 @@ def _open(counter: PerfCounter, cpus: Collection[int], event: _Event, opener: Pe
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()
     except OSError:
         return ""

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from fitprint.assumption import Assumption
 from fitprint.nothing import NOTHING
+from fitprint.notices import logger
 from fitprint.sensors.counter import HOST_PARTS, NODE, PARTS, Counter
 from fitprint.sensors.divided import Device
 from fitprint.sensors.finding import Absent, Finding, Found
 from fitprint.sensors.machine import Machine, busy_clock, job_name
 from fitprint.sensors.share import Shared
-from fitprint.sensors.sources import SOURCES, Source
+from fitprint.sensors.sources import SOURCES, Probe, Source
 from fitprint.sensors.surroundings import Surroundings as Surroundings
 
 
@@ -101,11 +102,20 @@ def _first_that_finds(source: Source, around: Surroundings) -> list[Finding]:
     """What the first alternative that has a counter found, and why those before it have none."""
     findings: list[Finding] = []
     for alternative in source.alternatives:
-        found = alternative(around)
+        found = _answer(source, alternative, around)
         if _counted(found) & set(source.parts):
             return [_made_up_for(finding, source.parts) for finding in findings] + found
         findings += [finding for finding in found if not findings or _helps(finding)]
     return findings
+
+
+def _answer(source: Source, ask: Probe, around: Surroundings) -> list[Finding]:
+    """What one way to read a source has to say; one that fails as nobody has foreseen costs itself and no other."""
+    try:
+        return ask(around)
+    except Exception as error:
+        logger().debug("looking for %s has failed", source.name, exc_info=True)
+        return [Absent(source.name, f"looking for it failed ({type(error).__name__}: {error})", part=source.parts[0])]
 
 
 def _helps(finding: Finding) -> bool:

@@ -215,7 +215,7 @@ def permission_remedy(root: Path) -> str:
 
 def _name(folder: Path) -> str:
     try:
-        return (folder / "name").read_text().strip()
+        return (folder / "name").read_text(errors="replace").strip()
     except OSError:
         return folder.name
 

@@ -11,6 +11,8 @@ from fitprint.sensors.finding import Finding
 from fitprint.sensors.surroundings import Surroundings
 
 X86 = ("-x86_64", "-i686", "-amd64")
+# As in ``nvml``, where a driver that does not answer leaves its boards to the model.
+NVML = "NVML total energy counter"
 Probe = Callable[[Surroundings], list[Finding]]
 
 
@@ -20,10 +22,12 @@ class Source(NamedTuple):
     Attributes:
         parts: What it can count.
         alternatives: Ways to read it, the best first; each is tried where those before it found nothing.
+        name: What it is called where it cannot even say so itself.
     """
 
     parts: tuple[str, ...]
     alternatives: tuple[Probe, ...]
+    name: str = "sensors"
 
 
 def _modules(around: Surroundings) -> list[Finding]:
@@ -108,11 +112,11 @@ def _amd_energy(around: Surroundings) -> list[Finding]:
 # parts is wanted and not inside something that is counted already; boards of several makers stand
 # beside each other. Modules are loaded when they are asked.
 SOURCES = (
-    Source(("soc", "cpu"), (_modules,)),
-    Source(("cpu", "gpu", "dram", "soc"), (_apple,)),
-    Source(("gpu",), (_nvidia,)),
-    Source(("gpu",), (_amd, _amd_driver)),
-    Source(("gpu",), (_intel_driver,)),
-    Source((NODE,), (_bmc, _acpi_meter)),
-    Source(("cpu", "dram"), (_powercap, _perf, _amd_energy)),
+    Source(("soc", "cpu"), (_modules,), "power of modules"),
+    Source(("cpu", "gpu", "dram", "soc"), (_apple,), "Apple energy model"),
+    Source(("gpu",), (_nvidia,), NVML),
+    Source(("gpu",), (_amd, _amd_driver), "AMD GPUs"),
+    Source(("gpu",), (_intel_driver,), "Intel GPUs"),
+    Source((NODE,), (_bmc, _acpi_meter), "power of the whole machine"),
+    Source(("cpu", "dram"), (_powercap, _perf, _amd_energy), "RAPL"),
 )
