@@ -27,14 +27,24 @@ from fitprint import Budget
 EPOCH_S = 0.5
 FOR_S = 8.0 if QUICK else 24.0  # of each framework and step
 LEAST_BLOCKS = 3
-ARMS = ("without", "no budget", "budget")
+EMPTY = "one that does nothing"
+ARMS = ("without", EMPTY, "no budget", "budget")
 Block = Mapping[str, Sequence[Stopwatch]]
 
 
-FRAMEWORKS: Mapping[str, tuple[str, Callable[[Step, int, Sequence[object]], Stopwatch]]] = {
-    "Lightning": ("fitprint_lightning", lightning),
-    "Keras": ("fitprint_keras", keras),
-    "Hugging Face": ("fitprint_transformers", transformers),
+@dataclass(frozen=True)
+class Framework:
+    """How to train with it, where its CarbonCallback is, and what all of its callbacks are."""
+
+    run: Callable[[Step, int, Sequence[object]], Stopwatch]
+    ours: str
+    base: tuple[str, str]
+
+
+FRAMEWORKS: Mapping[str, Framework] = {
+    "Lightning": Framework(lightning, "fitprint_lightning", ("lightning.pytorch", "Callback")),
+    "Keras": Framework(keras, "fitprint_keras", ("keras.callbacks", "Callback")),
+    "Hugging Face": Framework(transformers, "fitprint_transformers", ("transformers", "TrainerCallback")),
 }
 
 
@@ -54,22 +64,26 @@ TRAININGS = (
 )
 
 
-def callbacks(module: str, arm: str, check: int, folder: Path) -> list[object]:
+def callbacks(framework: Framework, arm: str, check: int, folder: Path) -> list[object]:
     """What the arm gives to the framework."""
     if arm == "without":
         return []
+    if arm == EMPTY:
+        module, name = framework.base
+        return [getattr(import_module(module), name)()]
     budget = Budget("1000 kWh", check=check) if arm == "budget" else None
-    made = import_module(module).CarbonCallback(region="FR", ledger=str(folder / "fitprint.db"), budget=budget)
+    made = import_module(framework.ours).CarbonCallback(region="FR", ledger=str(folder / "fitprint.db"), budget=budget)
     return [put_on_sensors(made, folder)]
 
 
 def blocks(framework: str, training: Training, root: Path) -> list[Block]:
     """Trainings of all arms, forth and back, as often as the time allows; the first of each is not counted."""
-    (module, run), found = FRAMEWORKS[framework], []
+    found: list[Block] = []
 
     def fit(arm: str) -> Stopwatch:
         folder = Path(tempfile.mkdtemp(dir=root))
-        return run(training.step, training.steps, callbacks(module, arm, training.check, folder))
+        one = FRAMEWORKS[framework]
+        return one.run(training.step, training.steps, callbacks(one, arm, training.check, folder))
 
     for arm in ARMS:
         fit(arm)
@@ -148,6 +162,7 @@ def sheets() -> Iterator[Sheet]:
         "clerk included, in % of what the training takes alone on a machine (its steps, or its own CPU time where that is "
         "more); a step of 1 ms computes, one of 50 ms sleeps. Bound: no more is added, with 95 % confidence. Could be seen: "
         "half of the 95 % interval's width; less would drown in this run's noise. Once a run: CPU time of start, first step, in "
-        "which operations are counted, and end."
+        "which operations are counted, and end. One that does nothing: the framework's own callback class, whose hooks it calls all "
+        "the same."
     )
     yield Sheet("Training time that the callback adds", columns, rows, note)
