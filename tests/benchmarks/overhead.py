@@ -162,7 +162,7 @@ def sheets() -> Iterator[Sheet]:
         "clerk included, in % of what the training takes alone on a machine (its steps, or its own CPU time where that is "
         "more); a step of 1 ms computes, one of 50 ms sleeps. Bound: no more is added, with 95 % confidence. Could be seen: "
         "half of the 95 % interval's width; less would drown in this run's noise. Once a run: CPU time of start, first step, in "
-        "which operations are counted, and end. One that does nothing: the framework's own callback class, whose hooks it calls all "
-        "the same."
+        "which operations are counted, and end. One that does nothing: the framework's own callback class, whose hooks it calls "
+        "all the same."
     )
     yield Sheet("Training time that the callback adds", columns, rows, note)
