@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from fitprint.commands import advise, compare, demo, detect, estimate, regions, report, run, runs, when
 from fitprint.commands.wording import in_flags
 from fitprint.errors import ConfigError, FitprintError
+from fitprint.report.references import package_version
 
 COMMANDS = (detect, run, estimate, regions, when, runs, report, advise, compare, demo)
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fitprint", description="The energy and CO2e of every training epoch.")
-    parser.add_argument("--version", action="version", version=f"fitprint {version('fitprint')}")
+    parser.add_argument("--version", action="version", version=f"fitprint {package_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import pkgutil
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,5 +15,5 @@ if TYPE_CHECKING:
 @cache
 def table(name: str) -> tuple[Mapping[str, str], ...]:
     """Return the rows of ``<name>.csv`` in file order, read once per process."""
-    text = Path(__file__).with_name(f"{name}.csv").read_text(encoding="utf-8")
-    return tuple(MappingProxyType(row) for row in csv.DictReader(text.splitlines()))
+    text = pkgutil.get_data(__name__, f"{name}.csv") or b""  # a package in a zip archive has no path to open
+    return tuple(MappingProxyType(row) for row in csv.DictReader(text.decode("utf-8").splitlines()))
