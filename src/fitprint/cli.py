@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ COMMANDS = (detect, run, estimate, regions, when, runs, report, advise, compare,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    _write_any_letter()
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options)
@@ -28,7 +30,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as with `| head`
         sys.stderr.close()
         return 1
+    except OSError as error:
+        print(f"fitprint: {error}", file=sys.stderr)
+        return 1
     return status
+
+
+def _write_any_letter() -> None:
+    """A letter that the terminal's encoding does not have is written as its number, as on standard error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sqlite3
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from fitprint.ledger.connection import open_pots
 from fitprint.ledger.importing import import_runs
 from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.pot import COLUMNS, Pot
+from fitprint.location import Location
 from fitprint.units import format_quantity
 
 
@@ -46,7 +49,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _import(options: argparse.Namespace) -> int:
     place = Ledger(options.ledger).place
-    done = import_runs(place, options.paths)
+    with _writing(place):
+        done = import_runs(place, options.paths)
     if options.json:
         print(json.dumps(dataclasses.asdict(done)))
     else:
@@ -67,7 +71,8 @@ def _pot(options: argparse.Namespace) -> int:
             known = ", ".join(row[0] for row in database.execute("SELECT DISTINCT project FROM pots ORDER BY project")) or "none"
             raise LedgerError(f"no pot of project {options.project!r} in {ledger.place}. Projects that have one: {known}.")
         if options.settle:
-            _settle(pots, options.settle, status.get(options.settle))
+            with _writing(ledger.place):
+                _settle(pots, options.settle, status.get(options.settle))
         rows = [_row(options.project, unit, pot, status) for unit, pot in pots.items()]
     if options.json:
         print(json.dumps(rows, indent=2))
@@ -75,6 +80,14 @@ def _pot(options: argparse.Namespace) -> int:
         for row in rows:
             _show(row)
     return 0
+
+
+@contextmanager
+def _writing(place: Location) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise LedgerError(f"{place} cannot be written: {error}.") from error
 
 
 def _settle(pots: dict[str, Pot], run_id: str, status: str | None) -> None:
