@@ -1,4 +1,4 @@
-"""The command line. Data goes to stdout, messages to stderr; exit 0 done, 1 failed, 2 bad usage."""
+"""The command line. Data goes to stdout, messages to stderr; exit 0 done, 1 failed, 2 bad usage; `run` has its command's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from fitprint.commands import advise, compare, demo, detect, estimate, regions, report, run, runs, when
 from fitprint.commands.wording import in_flags
-from fitprint.errors import ConfigError, FitprintError
+from fitprint.errors import CommandError, ConfigError, FitprintError
 from fitprint.report.references import package_version
 
 COMMANDS = (detect, run, estimate, regions, when, runs, report, advise, compare, demo)
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except FitprintError as error:
         print(f"fitprint: {in_flags(str(error), options)}", file=sys.stderr)
-        return 1
+        return error.status if isinstance(error, CommandError) else 1
     except BrokenPipeError:  # the reader of our output went away, as with `| head`
         sys.stderr.close()
         return 1

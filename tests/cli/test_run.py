@@ -89,10 +89,12 @@ def test_a_run_inside_it_knows_its_parent():
     assert runs["outer"].parent_run_id is None
 
 
-def test_a_command_that_does_not_exist_is_a_failure_with_a_reason():
-    done = fitprint_run("--", "no-such-program")
-    assert done.returncode == 1
-    assert "cannot run 'no-such-program'" in done.stderr
+@pytest.mark.parametrize(("program", "status"), [("no-such-program", 127), ("./not-executable", 126)])
+def test_a_command_that_cannot_be_started_gives_the_status_of_a_shell_and_a_reason(program, status):
+    Path("not-executable").write_text("print()")
+    done = fitprint_run("--", program)
+    assert done.returncode == status
+    assert f"cannot run '{program}'" in done.stderr
 
 
 @pytest.mark.parametrize("words", [[], ["--"]])
