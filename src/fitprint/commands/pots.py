@@ -25,9 +25,15 @@ from fitprint.units import format_quantity
 def add_import(commands: Any) -> None:
     """Add the parser of ``runs import``."""
     parser = commands.add_parser("import", help="merge other ledgers and journals into this one, by run id")
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a fitprint.db, a fitprint.d, or a folder of these")
+    parser.add_argument(
+        "paths", nargs="*", type=_source, metavar="PATH", help="a fitprint.db, a fitprint.d, a folder of these, or a database's URL"
+    )
     _add_common(parser)
     parser.set_defaults(command=_import)
+
+
+def _source(text: str) -> Path | str:
+    return text if "://" in text else Path(text)
 
 
 def add_pot(commands: Any) -> None:
