@@ -138,6 +138,18 @@ def test_what_a_killed_run_had_reserved_can_be_given_back_by_hand(ledger, capsys
     assert reserved(ledger)["killed"] == 0.0
 
 
+def test_all_lost_runs_are_settled_at_once_and_those_alive_are_not(tmp_path, capsys):
+    ledger = str(tmp_path / "fitprint.db")
+    for name in ("first", "second"):
+        subprocess.run([sys.executable, "-c", KILLED.replace("killed", name), ledger], check=False, timeout=60)
+    tracker = train(ledger, "alive", budget=Budget("1 kJ", scope="project"), closed=None)
+    run_of("runs", "pot", "--project", "sweep", "--ledger", ledger, "--settle-lost")
+    assert {name: joules > 0 for name, joules in reserved(ledger).items()} == {"first": False, "second": False, "alive": True}
+    run_of("runs", "pot", "--project", "sweep", "--ledger", ledger, "--settle-lost")
+    assert "nothing to settle" in capsys.readouterr().err
+    tracker.close()
+
+
 def test_a_run_that_is_alive_is_not_settled_by_hand(ledger, capsys):
     tracker = train(ledger, "alive", budget=Budget("1 kJ", scope="project"), closed=None)
     try:

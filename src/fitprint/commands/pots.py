@@ -40,7 +40,14 @@ def add_pot(commands: Any) -> None:
     """Add the parser of ``runs pot``."""
     parser = commands.add_parser("pot", help="what the runs of a project have used and reserved of its budget")
     parser.add_argument("--project", required=True, help="the project")
-    parser.add_argument("--settle", metavar="RUN", help="give back what a killed run, which will not be resumed, had reserved")
+    parser.add_argument(
+        "--settle",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="give back what a killed run, which will not be resumed, had reserved; may be repeated",
+    )
+    parser.add_argument("--settle-lost", action="store_true", help="likewise, of all runs that are lost")
     _add_common(parser)
     parser.set_defaults(command=_pot)
 
@@ -76,9 +83,10 @@ def _pot(options: argparse.Namespace) -> int:
         if not pots:
             known = ", ".join(row[0] for row in database.execute("SELECT DISTINCT project FROM pots ORDER BY project")) or "none"
             raise LedgerError(f"no pot of project {options.project!r} in {ledger.place}. Projects that have one: {known}.")
-        if options.settle:
-            with _writing(ledger.place):
-                _settle(pots, options.settle, status.get(options.settle))
+        lost = _lost(pots, status) if options.settle_lost else []
+        with _writing(ledger.place):
+            for run_id in dict.fromkeys([*options.settle, *lost]):
+                _settle(pots, run_id, status.get(run_id))
         rows = [_row(options.project, unit, pot, status) for unit, pot in pots.items()]
     if options.json:
         print(json.dumps(rows, indent=2))
@@ -94,6 +102,15 @@ def _writing(place: Location) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise LedgerError(f"{place} cannot be written: {error}.") from error
+
+
+def _lost(pots: dict[str, Pot], status: dict[str, Any]) -> list[str]:
+    """The lost runs that still have something reserved."""
+    holding = dict.fromkeys(charge.run_id for pot in pots.values() for charge in pot.charges() if charge.reserved > 0)
+    lost = [run_id for run_id in holding if status.get(run_id) == "lost"]
+    if not lost:
+        print("nothing to settle: no lost run has anything reserved", file=sys.stderr)
+    return lost
 
 
 def _settle(pots: dict[str, Pot], run_id: str, status: str | None) -> None:
