@@ -77,7 +77,7 @@ def test_one_run_uses_the_pot_up_and_says_so(ledger):
     assert machine.train() in (8, 9)
     footprint = machine.close()
     assert footprint.stop_reason["code"] == "pot_spent"
-    assert "of project 'sweep'" in footprint.stop_reason["sentence"]
+    assert "of project 'sweep' are used or reserved (this run " in footprint.stop_reason["sentence"]
     assert pot_of(ledger) == ({footprint.run_id: (footprint.energy_j, 0.0)}, 1000.0)
 
 
