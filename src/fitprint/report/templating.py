@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from fitprint.data import shipped
 from fitprint.errors import MissingExtraError
+
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render(template: str, feature: str, values: dict[str, Any], escape: Callable[[str], str] | None = None) -> str:
@@ -39,7 +42,7 @@ def render(template: str, feature: str, values: dict[str, Any], escape: Callable
 
 def _source(template: str) -> str:
     """The text of a template, in a folder or in a zip archive."""
-    return (pkgutil.get_data("fitprint.report", f"templates/{template}") or b"").decode("utf-8")
+    return shipped(TEMPLATES / template)
 
 
 class Verbatim(str):
