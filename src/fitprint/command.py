@@ -21,6 +21,8 @@ from fitprint.tracker import Tracker
 LOOK_EVERY_S = 1.0
 GRACE_S = 30.0
 STOPPED_BY_BUDGET = 75
+# As shells return them.
+NOT_EXECUTABLE, NOT_FOUND = 126, 127
 SIGNALLED = 128
 # Windows has the first two only.
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
@@ -77,7 +79,8 @@ def _run(command: Sequence[str], tracker: Tracker, look: Callable[[], None], env
     try:
         child = subprocess.Popen(command, env=environ)
     except OSError as error:
-        raise CommandError(f"cannot run {command[0]!r}: {error.strerror or error}") from error
+        status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+        raise CommandError(f"cannot run {command[0]!r}: {error.strerror or error}", status) from error
     with _signals_passed_on(child):
         status = _wait(child, tracker, look)
     if not tracker.should_stop:

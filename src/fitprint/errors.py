@@ -44,7 +44,15 @@ class LedgerError(FitprintError):
 
 
 class CommandError(FitprintError):
-    """A command cannot be started."""
+    """A command cannot be started.
+
+    Attributes:
+        status: What to return to the shell.
+    """
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def pip_line(extra: str) -> str:

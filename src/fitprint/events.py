@@ -130,6 +130,7 @@ class EventTracker:
     def check(self, ahead_s: float) -> None:
         """Let the budgets decide outside of epochs whether so many further seconds at this power fit."""
         self._guard.safely(lambda run: run.check(ahead_s), None)
+        self._publisher.keep_up()
 
     def stop(self, decision: Decision | None) -> bool:
         """Stop for a reason that is no budget's, such as the efficiency rule's; every rank of a job calls it or none.

@@ -45,7 +45,7 @@ class Location:
         text = str(where)
         if "://" in text:
             return cls(url=text)
-        return cls(home_path("ledger", text, expected=EXPECTED).absolute(), given=text)
+        return cls(_absolute(home_path("ledger", text, expected=EXPECTED)), given=text)
 
     @property
     def everywhere_the_same(self) -> bool:
@@ -68,6 +68,13 @@ class Location:
 
     def __str__(self) -> str:
         return str(self.path) if self.path is not None else without_password(self.url)
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except FileNotFoundError:  # the working folder is gone: nothing can be written there, and measuring goes on
+        return path
 
 
 def without_password(url: str) -> str:

@@ -62,6 +62,22 @@ def _check_text(what: str) -> Callable[[Any], str]:
     return checked
 
 
+def _check_label(what: str) -> Callable[[Any], str]:
+    def checked(value: Any) -> str:
+        return _storable(_check_text(what)(value))
+
+    return checked
+
+
+def _storable(text: str) -> str:
+    """The text as any database can hold it: what came as bytes in another encoding than UTF-8 is shown as such bytes."""
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raw = text.encode("utf-8", "backslashreplace")
+    return raw.decode("utf-8", "backslashreplace").replace("\0", r"\x00")
+
+
 def _check_token_file(value: Any) -> str:
     text = _check_text("token_file")(os.fspath(value) if isinstance(value, Path) else value)
     home_path("token_file", text, expected="a file's path")
@@ -164,8 +180,8 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "token_file": _check_token_file,
     "pue": _check_number("pue", check_pue),
     "node_factor": _check_number("node_factor", check_node_factor),
-    "project": _check_text("project"),
-    "name": _check_text("name"),
+    "project": _check_label("project"),
+    "name": _check_label("name"),
     "run_id": check_run_id,
     "ledger": _check_ledger,
     "parts": _check_parts,

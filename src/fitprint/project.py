@@ -23,7 +23,6 @@ from fitprint.units import format_energy
 
 # Less than this is what runs settle late, and the rounding of their readings.
 LEAST_TWICE_J = 1.0
-ENDED_WELL = ("completed", "stopped")
 
 
 @dataclass(frozen=True)
@@ -156,11 +155,16 @@ def _nested(runs: Sequence[Footprint]) -> set[str]:
 def _final(runs: Sequence[Footprint], wanted: str | None) -> Footprint | None:
     """The run that was asked for, else the last training that ended well."""
     if wanted is None:
-        return next((run for run in reversed(runs) if run.kind == "fit" and run.status in ENDED_WELL), None)
+        return next((run for run in reversed(runs) if run.kind == "fit" and _came_to_something(run)), None)
     for run in runs:
         if run.run_id == wanted:
             return run
     raise LedgerError(f"the project has no run {wanted!r}. `fitprint runs` lists those it has.")
+
+
+def _came_to_something(run: Footprint) -> bool:
+    """A run that a spent budget let train nothing has left no model."""
+    return run.status == "completed" or (run.status == "stopped" and bool(run.epochs))
 
 
 def _by_status(runs: Sequence[Footprint]) -> dict[str, dict[str, float | int | None]]:

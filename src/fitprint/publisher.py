@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -15,6 +16,8 @@ from fitprint.sinks.outlet import Outlet
 from fitprint.sinks.sink import Sink
 
 CLOSE_WITHIN_S = 0.8
+# How often sinks hear of a run that has no epochs, a command.
+KEEP_UP_EVERY_S = 15.0
 TOTALS = (*RUN_TAGS, "carbon/budget_used")
 DOUBLE = (
     "a logger of the framework writes the figures into the same run as the sink %s, which therefore only says there which run of "
@@ -36,6 +39,7 @@ class Publisher:
         self._logged_in: frozenset[str] = frozenset()
         self._told_figures: list[Outlet] = []
         self._epochs = self._blocks = 0
+        self._kept_up_s = -math.inf
 
     def ask(self, sinks: Sequence[str | Sink]) -> None:
         """Nothing is opened before the first epoch, by when it is known whether the run goes on with an earlier one.
@@ -53,6 +57,12 @@ class Publisher:
         """Hand over the epochs and blocks that have ended since."""
         if self._asked or self._outlets:
             self._guard.safely(self._tell, None)
+
+    def keep_up(self) -> None:
+        """Hand over now and then how far a run without epochs has come."""
+        if (self._asked or self._outlets) and time.monotonic() - self._kept_up_s >= KEEP_UP_EVERY_S:
+            self._kept_up_s = time.monotonic()
+            self._guard.safely(self._tell_so_far, None)
 
     def end(self) -> None:
         """Hand over the run's totals, and close the sinks, within CLOSE_WITHIN_S."""
@@ -80,6 +90,10 @@ class Publisher:
             self._record(lambda: final)
         elif told:
             self._record(run.view.snapshot())
+
+    def _tell_so_far(self, run: Run) -> None:
+        self._begin(run)
+        self._record(run.view.snapshot())
 
     def _tell_blocks(self, run: Run) -> bool:
         fresh = run.view.blocks[self._blocks :]

@@ -81,11 +81,12 @@ def stopped(budget: Budget, spent: Spent, expected: float, upper: float, where: 
         boundary = f"energy at the sensors, {format_energy(spent.energy_j)}"
     if budget.scope == "project":
         boundary = f"this run {format_quantity(spent.of(budget.quantity), unit)}; {boundary}"
-    amount = format_quantity(used, unit)
+    # What other runs have reserved, dead ones too, is not there for this one.
+    taken = f"{format_quantity(used, unit)} of {named} are used{' or reserved' if budget.scope == 'project' else ''} ({boundary})"
     if not expected:
-        return f"Stopped {where}: {amount} of {named} are used ({boundary})."
+        return f"Stopped {where}: {taken}."
     about, up_to = format_alike((expected, upper), unit)
-    return f"Stopped {where}: {amount} of {named} are used ({boundary}), and {what} would cost about {about} (up to {up_to})."
+    return f"Stopped {where}: {taken}, and {what} would cost about {about} (up to {up_to})."
 
 
 def unreachable(budget: Budget, spent: Spent, why: str, where: str, *, named: str) -> str:

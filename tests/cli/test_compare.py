@@ -47,6 +47,16 @@ def test_the_table_has_a_row_for_each_configuration_and_the_sentences(sweep, cap
     assert "best val_acc of its epochs" in err
 
 
+def test_runs_that_cannot_be_compared_are_told_in_a_line_for_each_reason(sweep, capsys):
+    for number in range(5):
+        clock = FakeClock()
+        with Tracker(counters=[], around=Surroundings(clock=clock, environ={}), project="sweep", run_id=f"none-{number}"):
+            pass
+    assert main(["compare", "--project", "sweep"]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
+    assert told == ["left out: none-0, none-1, none-2 and 2 more runs: has no val_acc"]
+
+
 def test_json_has_all_of_it(sweep, capsys):
     assert main(["compare", "--json", *[footprint.run_id for footprint in sweep[:4]]]) == 0
     record = json.loads(capsys.readouterr().out)

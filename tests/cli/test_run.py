@@ -89,10 +89,23 @@ def test_a_run_inside_it_knows_its_parent():
     assert runs["outer"].parent_run_id is None
 
 
-def test_a_command_that_does_not_exist_is_a_failure_with_a_reason():
-    done = fitprint_run("--", "no-such-program")
-    assert done.returncode == 1
-    assert "cannot run 'no-such-program'" in done.stderr
+def test_commands_of_a_project_draw_on_one_budget(tmp_path):
+    ledger = str(tmp_path / "fitprint.db")
+    pot = ["--project", "p", "--project-budget", "10 J", "--ledger", ledger]
+    ended = [fitprint_run(*pot, "--", "sleep", seconds).returncode for seconds in ("0.2", "30", "30")]
+    assert ended == [0, 75, 75]
+    codes = [(run.stop_reason or {}).get("code") for run in Ledger(ledger).footprints()]
+    assert codes == [None, "pot_spent", "pot_spent"]
+    done = fitprint_run("--project", "p", "--project-budget", "10 J", "--", "true")
+    assert (done.returncode, "needs an absolute path or a URL" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("program", "status"), [("no-such-program", 127), ("./not-executable", 126)])
+def test_a_command_that_cannot_be_started_gives_the_status_of_a_shell_and_a_reason(program, status):
+    Path("not-executable").write_text("print()")
+    done = fitprint_run("--", program)
+    assert done.returncode == status
+    assert f"cannot run '{program}'" in done.stderr
 
 
 @pytest.mark.parametrize("words", [[], ["--"]])

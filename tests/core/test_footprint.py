@@ -204,7 +204,7 @@ def test_the_page_stands_alone_and_shows_every_epoch_with_its_metrics():
 def test_a_projects_budget_is_named_as_the_pot_of_all_its_runs():
     row = {"limit": 500.0, "unit": "g", "scope": "project", "used": 0.482}
     text = str(run(project="digits", budget=(row,)))
-    assert "48.2 % of the project's pot of 500 g used, by all runs of 'digits'" in text
+    assert "48.2 % of the project's pot of 500 g used or reserved, by all runs of 'digits'" in text
 
 
 def test_a_tiny_share_of_a_budget_is_not_told_to_ten_places():

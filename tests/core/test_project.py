@@ -7,12 +7,13 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fitprint import Config, FitprintError, Tracker
+from fitprint import Budget, Config, FitprintError, Ledger, Tracker
 from fitprint.footprint import EpochFootprint, Footprint
 from fitprint.project import project_total
 from fitprint.sensitivity import sensitivities
@@ -98,6 +99,13 @@ def test_the_final_run_is_the_last_that_ended_well_or_the_one_that_was_named():
     assert project_total("sweep", final=first.run_id).final_co2e_g == pytest.approx(300.0)
     with pytest.raises(FitprintError, match="no run 'z'"):
         project_total("sweep", final="z")
+
+
+def test_a_run_that_a_spent_budget_let_train_nothing_is_not_the_final_one():
+    trained = record(run_id="a", hours=3)
+    pot = {"budget": Budget("300 g", scope="project"), "ledger": Path("fitprint.db").absolute()}
+    assert (record(run_id="b", **pot).status, Ledger().footprint("b").epochs) == ("stopped", ())
+    assert project_total("sweep").final_run_id == trained.run_id
 
 
 def test_what_was_not_counted_comes_first_and_is_none_and_not_zero():

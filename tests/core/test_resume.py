@@ -141,6 +141,13 @@ def test_a_spent_budget_trains_nothing_and_a_greater_one_goes_on(train):
     assert len(train(100, run_id="mine", budget="1000 J").epochs) in (8, 9)
 
 
+def test_a_run_that_a_budget_stopped_and_that_went_on_to_its_end_is_recorded_as_stopped_by_nothing(train):
+    assert train(100, run_id="mine", budget="600 J").stop_reason
+    whole = train(2, run_id="mine", budget="2 kJ")
+    recorded = Ledger(LEDGER).footprint("mine")
+    assert (recorded.status, recorded.stop_reason) == (whole.status, whole.stop_reason) == ("completed", None)
+
+
 def test_min_epochs_counts_the_epochs_before(train):
     train(3, run_id="mine")
     assert len(train(10, run_id="mine", budget=Budget("100 J", min_epochs=4)).epochs) == 4

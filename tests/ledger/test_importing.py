@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,18 @@ def test_what_a_killed_run_had_reserved_can_be_given_back_by_hand(ledger, capsys
     assert reserved(ledger)["killed"] == 0.0
 
 
+def test_all_lost_runs_are_settled_at_once_and_those_alive_are_not(tmp_path, capsys):
+    ledger = str(tmp_path / "fitprint.db")
+    for name in ("first", "second"):
+        subprocess.run([sys.executable, "-c", KILLED.replace("killed", name), ledger], check=False, timeout=60)
+    tracker = train(ledger, "alive", budget=Budget("1 kJ", scope="project"), closed=None)
+    run_of("runs", "pot", "--project", "sweep", "--ledger", ledger, "--settle-lost")
+    assert {name: joules > 0 for name, joules in reserved(ledger).items()} == {"first": False, "second": False, "alive": True}
+    run_of("runs", "pot", "--project", "sweep", "--ledger", ledger, "--settle-lost")
+    assert "nothing to settle" in capsys.readouterr().err
+    tracker.close()
+
+
 def test_a_run_that_is_alive_is_not_settled_by_hand(ledger, capsys):
     tracker = train(ledger, "alive", budget=Budget("1 kJ", scope="project"), closed=None)
     try:
@@ -170,6 +184,25 @@ def test_a_pot_that_is_not_there_is_named_with_those_that_are(ledger, capsys):
 def test_a_folder_without_runs_is_refused(tmp_path, ledger, capsys):
     assert main(["runs", "import", str(tmp_path), "--ledger", ledger]) == 1
     assert "holds no record of runs" in capsys.readouterr().err
+
+
+def test_a_study_that_lies_beside_the_ledger_is_left_out(tmp_path, ledger, caplog):
+    train(str(tmp_path / "node" / "fitprint.db"), "run")
+    with closing(sqlite3.connect(tmp_path / "node" / "study.db")) as study:
+        study.execute("CREATE TABLE trials (number INTEGER)")
+    (tmp_path / "node" / "thumbs.db").write_text("no database at all\n" * 100)
+    run_of("runs", "import", str(tmp_path / "node"), "--ledger", ledger)
+    assert [row["run_id"] for row in Ledger(ledger).runs()] == ["run"]
+    names = ("study.db is no ledger", "thumbs.db is no ledger", "fitprint.db is no ledger")
+    assert [name in caplog.text for name in names] == [True, True, False]
+
+
+def test_what_a_server_has_is_brought_into_a_file(server, tmp_path):
+    url, file = server.create(), str(tmp_path / "archive.db")
+    train(url, "run", budget=Budget("1 kJ", scope="project"))
+    run_of("runs", "import", url, "--ledger", file)
+    assert [(row["run_id"], row["energy_j"], row["epochs"]) for row in Ledger(file).runs()] == [("run", 300.0, 3)]
+    assert reserved(file) == {"run": 0.0}
 
 
 def test_journals_that_a_server_missed_are_brought_in_afterwards(server):

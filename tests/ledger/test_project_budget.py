@@ -77,7 +77,7 @@ def test_one_run_uses_the_pot_up_and_says_so(ledger):
     assert machine.train() in (8, 9)
     footprint = machine.close()
     assert footprint.stop_reason["code"] == "pot_spent"
-    assert "of project 'sweep'" in footprint.stop_reason["sentence"]
+    assert "of project 'sweep' are used or reserved (this run " in footprint.stop_reason["sentence"]
     assert pot_of(ledger) == ({footprint.run_id: (footprint.energy_j, 0.0)}, 1000.0)
 
 
@@ -278,8 +278,13 @@ def a_folder(folder):
     return str(folder / "fitprint.db")
 
 
+def no_database(folder):
+    (folder / "fitprint.db").write_text("not a database, and too long to be an empty one\n" * 100)
+    return str(folder / "fitprint.db")
+
+
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize("place", [in_proc, below_a_file, a_folder])
+@pytest.mark.parametrize("place", [in_proc, below_a_file, a_folder, no_database])
 def test_a_pot_that_can_never_be_made_is_refused_at_once(place, tmp_path):
     began = time.monotonic()
     machine = Machine(place(tmp_path))

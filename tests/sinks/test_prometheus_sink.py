@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -121,6 +124,28 @@ def test_the_endpoint_answers_on_loopback_while_the_run_lasts(train, free_port):
     assert told[-1]["fitprint_energy_joules_total", "gpu"] in (pytest.approx(3600.0), pytest.approx(7200.0))
     with pytest.raises(urllib.error.URLError):
         scrape()
+
+
+@pytest.mark.timeout(60)
+def test_a_command_is_told_of_while_it_lasts(free_port):
+    url = f"http://127.0.0.1:{free_port}/metrics"
+    code = (
+        "import time, urllib.error, urllib.request\n"
+        "while True:\n"
+        "    time.sleep(0.1)\n"
+        "    try:\n"
+        f"        text = urllib.request.urlopen({url!r}, timeout=5).read().decode()\n"
+        "    except urllib.error.URLError:\n"
+        "        continue\n"
+        "    if 'fitprint_energy_joules_total{' in text:\n"
+        "        print(text)\n"
+        "        break\n"
+    )
+    command = [sys.executable, "-m", "fitprint", "run", "--region", "FR", "--", sys.executable, "-c", code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "FITPRINT_SINKS": f"prometheus-http:{free_port}"}
+    )
+    assert samples(done.stdout)["fitprint_run_info", "command", "running"] == 1.0
 
 
 def test_the_endpoint_is_bound_to_loopback_alone(train, free_port, monkeypatch):

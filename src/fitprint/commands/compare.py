@@ -16,6 +16,8 @@ from fitprint.units import format_co2e, format_energy, significant
 
 # A label is a name and the hyperparameters that tell it from others.
 LONGEST_LABEL = 3 * LONGEST
+# Runs of one kind that are named where they cannot be compared.
+MOST_NAMED = 3
 
 
 def add(commands: Any) -> None:
@@ -55,8 +57,15 @@ def _print(comparison: Comparison) -> None:
         print(printable(comparison.bargain))
     for note in comparison.notes:
         print(printable(f"note: {note}"), file=sys.stderr)
-    for run_id, reason in comparison.left_out.items():
-        print(printable(f"left out: {run_id} {reason}"), file=sys.stderr)
+    for reason in dict.fromkeys(comparison.left_out.values()):
+        run_ids = [run_id for run_id, why in comparison.left_out.items() if why == reason]
+        print(printable(f"left out: {_named(run_ids)}: {reason}"), file=sys.stderr)
+
+
+def _named(run_ids: list[str]) -> str:
+    """The runs, or their number where they would fill the screen; ``--json`` names all."""
+    more = f" and {len(run_ids) - MOST_NAMED} more runs" if len(run_ids) > MOST_NAMED else ""
+    return ", ".join(run_ids[:MOST_NAMED]) + more
 
 
 def _cells(row: Configuration) -> list[str]:

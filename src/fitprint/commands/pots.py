@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sqlite3
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +18,36 @@ from fitprint.ledger.connection import open_pots
 from fitprint.ledger.importing import import_runs
 from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.pot import COLUMNS, Pot
+from fitprint.location import Location
 from fitprint.units import format_quantity
 
 
 def add_import(commands: Any) -> None:
     """Add the parser of ``runs import``."""
     parser = commands.add_parser("import", help="merge other ledgers and journals into this one, by run id")
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a fitprint.db, a fitprint.d, or a folder of these")
+    parser.add_argument(
+        "paths", nargs="*", type=_source, metavar="PATH", help="a fitprint.db, a fitprint.d, a folder of these, or a database's URL"
+    )
     _add_common(parser)
     parser.set_defaults(command=_import)
+
+
+def _source(text: str) -> Path | str:
+    return text if "://" in text else Path(text)
 
 
 def add_pot(commands: Any) -> None:
     """Add the parser of ``runs pot``."""
     parser = commands.add_parser("pot", help="what the runs of a project have used and reserved of its budget")
     parser.add_argument("--project", required=True, help="the project")
-    parser.add_argument("--settle", metavar="RUN", help="give back what a killed run, which will not be resumed, had reserved")
+    parser.add_argument(
+        "--settle",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="give back what a killed run, which will not be resumed, had reserved; may be repeated",
+    )
+    parser.add_argument("--settle-lost", action="store_true", help="likewise, of all runs that are lost")
     _add_common(parser)
     parser.set_defaults(command=_pot)
 
@@ -46,7 +62,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _import(options: argparse.Namespace) -> int:
     place = Ledger(options.ledger).place
-    done = import_runs(place, options.paths)
+    with _writing(place):
+        done = import_runs(place, options.paths)
     if options.json:
         print(json.dumps(dataclasses.asdict(done)))
     else:
@@ -66,8 +83,10 @@ def _pot(options: argparse.Namespace) -> int:
         if not pots:
             known = ", ".join(row[0] for row in database.execute("SELECT DISTINCT project FROM pots ORDER BY project")) or "none"
             raise LedgerError(f"no pot of project {options.project!r} in {ledger.place}. Projects that have one: {known}.")
-        if options.settle:
-            _settle(pots, options.settle, status.get(options.settle))
+        lost = _lost(pots, status) if options.settle_lost else []
+        with _writing(ledger.place):
+            for run_id in dict.fromkeys([*options.settle, *lost]):
+                _settle(pots, run_id, status.get(run_id))
         rows = [_row(options.project, unit, pot, status) for unit, pot in pots.items()]
     if options.json:
         print(json.dumps(rows, indent=2))
@@ -75,6 +94,23 @@ def _pot(options: argparse.Namespace) -> int:
         for row in rows:
             _show(row)
     return 0
+
+
+@contextmanager
+def _writing(place: Location) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise LedgerError(f"{place} cannot be written: {error}.") from error
+
+
+def _lost(pots: dict[str, Pot], status: dict[str, Any]) -> list[str]:
+    """The lost runs that still have something reserved."""
+    holding = dict.fromkeys(charge.run_id for pot in pots.values() for charge in pot.charges() if charge.reserved > 0)
+    lost = [run_id for run_id in holding if status.get(run_id) == "lost"]
+    if not lost:
+        print("nothing to settle: no lost run has anything reserved", file=sys.stderr)
+    return lost
 
 
 def _settle(pots: dict[str, Pot], run_id: str, status: str | None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 
 from fitprint.errors import LedgerError
 from fitprint.ledger.connection import open_pots
-from fitprint.ledger.database import MEMORY, Database
+from fitprint.ledger.database import MEMORY, Database, SqliteDatabase
 from fitprint.ledger.journal import read_events
 from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.pot import Pot
 from fitprint.ledger.store import Store
 from fitprint.location import Location
+from fitprint.notices import warn
 
 SHARE = ("project", "unit", "run_id", "parent_run_id", "used", "reserved")
 
@@ -38,13 +40,13 @@ class Imported:
         return Imported(self.new + other.new, self.renewed + other.renewed, self.same + other.same)
 
 
-def import_runs(target: Location, paths: list[Path]) -> Imported:
+def import_runs(target: Location, paths: Sequence[Path | str]) -> Imported:
     """Merge ledgers' files and folders of journals into a ledger; the runs are charged to its pots once.
 
     Args:
         target: The ledger; it is made where it is missing.
-        paths: SQLite files, ``fitprint.d`` folders, or folders that hold either. None: the journals that
-            runs on this machine have written for ``target``.
+        paths: SQLite files, ``fitprint.d`` folders, or folders that hold either; a text is a database's URL. None: the
+            journals that runs on this machine have written for ``target``.
 
     Raises:
         LedgerError: If a path holds no record of runs, or the target cannot be written.
@@ -115,13 +117,28 @@ def _made(target: Location) -> Location:
     return target
 
 
-def _read(path: Path) -> Store:
-    """Everything that a file or folder holds, in memory."""
+def _may_be_ours(file: Path) -> bool:
+    """False for the database of another program, such as a study's, that lies in the folder as well; it is told."""
+    try:
+        with closing(SqliteDatabase(file, create=False)) as database:
+            database.version()
+    except (LedgerError, sqlite3.Error) as error:
+        if not (isinstance(error, LedgerError) or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB):
+            return True
+        warn("%s is no ledger and is left out", file)
+        return False
+    return True
+
+
+def _read(path: Path | str) -> Store:
+    """Everything that a file or folder holds, in memory; or the database that a URL names."""
+    if isinstance(path, str):
+        return Ledger(path).open()
     if path.is_file():
         return Ledger(path).open()
     store = Store(MEMORY)
     try:
-        for file in sorted(path.glob("*.db")):
+        for file in filter(_may_be_ours, sorted(path.glob("*.db"))):
             with closing(Ledger(file).open()) as ledger:
                 merge(ledger, store)
         journals = sorted([*path.glob("*/*.jsonl"), *path.glob("*.d/*/*.jsonl"), *path.glob("*.jsonl")])

@@ -172,7 +172,18 @@ class Ledger:
 
         Args:
             run_id: This run alone.
+
+        Raises:
+            LedgerError: If it cannot be read.
         """
+        try:
+            return self._open(run_id)
+        except sqlite3.Error as error:
+            raise LedgerError(f"{self.place} cannot be read as a ledger: {error}.") from error
+        except OSError as error:
+            raise LedgerError(f"{error.filename or self.place} cannot be read: {error.strerror or error}.") from error
+
+    def _open(self, run_id: str | None) -> Store:
         if self.place.path is None:
             return Store(self.place)
         store = Store(MEMORY)
@@ -182,7 +193,7 @@ class Ledger:
                 store.copy_from(self.place.path, run_id)
             except sqlite3.Error as error:
                 if not paths:
-                    raise LedgerError(f"{self.place} cannot be read as a ledger: {error}.") from error
+                    raise
                 logger().warning("%s cannot be read (%s); the journals beside it are read instead", self.place, error)
                 store = Store(MEMORY)
         # What a killed process wrote last may be in its journal only.

@@ -117,10 +117,10 @@ class Reservation:
 
 
 def _cannot_be_made(error: Exception) -> bool:
-    """Whether the pot's file cannot be made or written where it is wanted, however long one waits."""
-    if isinstance(error, sqlite3.OperationalError):
+    """Whether the pot's file cannot be made, read or written where it is wanted, however long one waits."""
+    if isinstance(error, sqlite3.DatabaseError):
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of it says more exactly what
-        return code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        return code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
     return isinstance(error, OSError) and error.errno in NO_SUCH_PLACE
 
 

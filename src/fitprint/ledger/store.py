@@ -87,7 +87,10 @@ class Store:
             return
         query = f"SELECT record FROM runs WHERE run_id = :run_id{self.database.locking}"
         rows = self.database.execute(query, run_id=event["run_id"])
-        record = {**(json.loads(rows[0][0]) if rows else {}), **event["run"]}
+        known = json.loads(rows[0][0]) if rows else {}
+        if event["event"] == "start":  # what has ended the stretch before is over
+            known.pop("stop_reason", None)
+        record = {**known, **event["run"]}
         if (joules := record.pop("sensor_j", None)) is not None:
             pairs = zip(record.get("sensors", ()), joules, strict=False)
             record["sensors"] = [{**row, "energy_j": energy_j} for row, energy_j in pairs]

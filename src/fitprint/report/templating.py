@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fitprint.data import shipped
 from fitprint.errors import MissingExtraError
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -28,7 +29,7 @@ def render(template: str, feature: str, values: dict[str, Any], escape: Callable
     except ImportError as error:
         raise MissingExtraError(feature, "report") from error
     settings = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True, "undefined": jinja2.StrictUndefined}
-    loader = jinja2.FileSystemLoader(TEMPLATES)
+    loader = jinja2.FunctionLoader(_source)
     if escape is None:
         return str(jinja2.Environment(loader=loader, autoescape=True, **settings).get_template(template).render(values))
     chosen = escape
@@ -37,6 +38,11 @@ def render(template: str, feature: str, values: dict[str, Any], escape: Callable
         return value if isinstance(value, Verbatim) else chosen(str(value))
 
     return str(jinja2.Environment(loader=loader, finalize=finalize, **settings).get_template(template).render(values))
+
+
+def _source(template: str) -> str:
+    """The text of a template, in a folder or in a zip archive."""
+    return shipped(TEMPLATES / template)
 
 
 class Verbatim(str):

@@ -208,5 +208,5 @@ def _budget(row: Mapping[str, Any], project: str | None) -> str:
     share = "unknown" if used is None else format_used(used)
     limit = format_quantity(float(row["limit"]), str(row["unit"]))
     if row.get("scope") == "project":
-        return f"{share} of the project's pot of {limit} used, by all runs of {project!r}"
+        return f"{share} of the project's pot of {limit} used or reserved, by all runs of {project!r}"
     return f"{share} of {limit} used"
