@@ -276,7 +276,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
     def _note(self, error: BaseException) -> None:
         """An exception goes up, and leaves the training unless somebody catches it: its joules up to here are known now."""
         if self._trains():
-            self._broke_off = status_of(error) or "interrupted"
+            self._broke_off = status_of(error) or "failed"
             self.series.tracker.enter("train")
             self.series.tracker.leave("train")
 
