@@ -1,4 +1,4 @@
-"""Every test runs in an empty folder, with no setting of fitprint and no time zone around it."""
+"""Every test runs in an empty folder, with no setting of fitprint, no time zone and no real GPU around it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ import pytest
 from fitprint.contract import measuring
 from fitprint.sensors.siblings import Registry
 from fitprint.testing import FakeClock, FakeDriver, ScriptedCounter, build_fake_driver
+from real_boards import DRIVER, hide, shown
 from web_service import WebService
 
 # Read by the type checker, and run by hand.
 collect_ignore_glob = ["typing/*", "benchmarks/*"]
+# How to show the real GPUs again.
+HIDDEN = pytest.StashKey[dict[str, str | None]]()
+
+
+def pytest_configure(config):
+    """Before a test, and with it a framework, is imported."""
+    config.stash[HIDDEN] = hide(os.environ)
 
 
 def pytest_ignore_collect(collection_path):
@@ -37,9 +45,19 @@ def nothing_left():
     assert "CI" not in os.environ or untracked() == before
 
 
+@pytest.fixture(scope="session")
+def with_real_boards(pytestconfig) -> dict[str, str]:
+    """An environment in which the machine's GPUs are seen, for processes of tests that are marked ``gpu``."""
+    return shown(os.environ, pytestconfig.stash[HIDDEN])
+
+
 @pytest.fixture(autouse=True)
-def nothing_around(tmp_path, monkeypatch):
-    """A working folder of its own, no FITPRINT_* variable, no user file, UTC."""
+def nothing_around(request, tmp_path, monkeypatch, with_real_boards):
+    """A working folder of its own, no FITPRINT_* variable, no user file, UTC; no real GPU unless the test is marked so."""
+    for name in request.config.stash[HIDDEN] if request.node.get_closest_marker("gpu") else ():
+        monkeypatch.delenv(name)
+        if name in with_real_boards:
+            monkeypatch.setenv(name, with_real_boards[name])
     for name in [name for name in os.environ if name.startswith("FITPRINT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TZ", "Etc/UTC")
@@ -88,7 +106,7 @@ def fake_nvml_library(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def _loaded_driver(fake_nvml_library) -> FakeDriver:
-    if Path("/proc/driver/nvidia/version").exists():
+    if DRIVER.exists():
         pytest.skip("a real NVIDIA driver is loaded here")
     return FakeDriver(fake_nvml_library)
 

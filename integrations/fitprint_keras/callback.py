@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fitprint import Budget, Config
 from fitprint.errors import MissingExtraError
+from fitprint.leaving import Loop, end_left
 from fitprint.listed import measure_once
 from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
@@ -21,7 +22,7 @@ if importlib.util.find_spec("keras") is None:
 from keras.callbacks import Callback
 from keras.ops import convert_to_tensor
 
-from fitprint_keras.loops import ITERATOR, Loop, begun, end_left, listed_in, loops_from
+from fitprint_keras.loops import ITERATOR, begun, listed_in, loops_from
 
 if TYPE_CHECKING:
     from fitprint.tracker import Tracker

@@ -5,20 +5,24 @@ from __future__ import annotations
 import importlib.util
 import math
 import sys
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from fitprint import Budget, Config
 from fitprint.errors import MissingExtraError, refusal
+from fitprint.leaving import Loop, end_left
 from fitprint.listed import measure_once
 from fitprint.notices import logger
 from fitprint.pace import Schedule
 from fitprint.series import Measured, Series
+from fitprint.status import status_of
 from fitprint.work import Feed, parameters_of
 
 if importlib.util.find_spec("transformers") is None:
     raise MissingExtraError("fitprint_transformers", "transformers")
 from fitprint_transformers.settings import hparams_of
 from fitprint_transformers.stages import bracket, count
+from fitprint_transformers.trainings import Noting, begun, training_of
 from transformers import TrainerCallback
 
 if TYPE_CHECKING:
@@ -102,6 +106,9 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         self._phase = ""
         self.over = False  # the epoch's training is, its evaluation is to come
         self._first_step = self._began_at = 0
+        self._loop: Loop | None = None
+        self._noting: Noting | None = None
+        self._broke_off: str | None = None  # how, by the last exception
 
     def attach(self, trainer: Trainer) -> Self:
         """Add this callback to a Trainer, or make one that it has already reach the Trainer's reporters and methods.
@@ -128,28 +135,50 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.series.shielded("reading the list of callbacks", lambda: measure_once(self, listed(), TrainerCallback), None)
-        self.fitting, self._in_epoch, self.over, self._stopping, self._phase = True, False, False, False, ""
-        self._watched = False
-        self._warn_of_others(args)
+        training = self.series.shielded("looking for the training", lambda: training_of(self), None)
+        again = self._begins_again(training, args)
+        self._in_epoch, self.over, self._stopping, self._watched, self._phase = False, False, False, False, ""
         setattr(control, IN_CONTROL, self)
+        if not again:
+            self._begin(args, state, training)
+        if args.eval_on_start:
+            self._enter("validate")
+        self._write_text(state, self.series.tracker.run_text(), begins=True)
+        self.pass_on_stop(args, control)
+
+    def _begin(self, args: TrainingArguments, state: TrainerState, training: FrameType | None) -> None:
+        """A run begins; those that an exception has left end before."""
+        end_left()
+        self._warn_of_others(args)
         tracker = self.series.begin("fit", awaits_state=True)
+        self._close()
+        self.fitting = True
+        if training is not None:
+            self.series.shielded("watching for the training's end", lambda: self._open(training), None)
         self.series.resume((state.stateful_callbacks or {}).get(STATE_KEY, {}).get("attributes", {}))
         hparams: dict[str, Any] = self.series.shielded("reading the hyperparameters", lambda: hparams_of(args), {})
         tracker.describe(hparams=hparams, seed=args.seed)
         tracker.check_start()
         if self._log and self._trainer is not None:
             tracker.logged_in(_trackers(self._trainer))
-        if args.eval_on_start:
-            self._enter("validate")
-        self._write_text(state, tracker.run_text(), begins=True)
-        self.pass_on_stop(args, control)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._end_epoch(args, state, control)
-        self.fitting = False
+        self._close()
         ended = self.series.end()
         if ended is not None and ended.measuring:
             self._write_text(state, ended.run_text(at_once=True))
+
+    def left(self, status: str, *, abandoned: bool = True) -> None:
+        """An exception has left the training.
+
+        Args:
+            status: What its run comes to, where that was not noted as it came.
+            abandoned: It has some time ago: the Trainer tells nobody.
+        """
+        broke_off = self._broke_off
+        self._close()
+        self.series.end(broke_off or status, abandoned=abandoned)
 
     # ---- epochs and phases
 
@@ -168,6 +197,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
             self._watch(args, kwargs.get("model"))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._broke_off = None
         steps = state.global_step - self._first_step
         if self.series.batch(steps):
             self._publish(state, self.series.look(steps))
@@ -185,16 +215,16 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
         """The Trainer's own metrics: losses come after the end of their epoch, evaluations inside it."""
-        if self.fitting:
+        if self._trains():
             self.series.tracker.annotate({name: value for name, value in (logs or {}).items() if name != "epoch"})
 
     def on_prediction_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """An evaluation that was not announced, such as one that another callback makes."""
-        if self.fitting and not self._phase:
+        if not self._phase and self._trains():
             self._enter("validate")
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if not self.fitting:
+        if not self._trains():
             self._count_stage(**kwargs)
             return
         self._leave()
@@ -205,7 +235,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
     def on_predict(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any, **kwargs: Any
     ) -> None:
-        if self.fitting:
+        if self._trains():
             self._leave()
         else:
             self._count_stage(**kwargs)
@@ -214,6 +244,47 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         self._leave()
 
     # ---- inside
+
+    def _begins_again(self, training: FrameType | None, args: TrainingArguments) -> bool:
+        """The training that is open begins anew, with smaller batches: ``auto_find_batch_size`` has caught its exception.
+
+        It is one run, whose budget has to last for all of it. Ranks that train together would have to agree on that.
+        """
+        if self._loop is None or training is None or not self._loop.among([training]) or args.world_size > 1:
+            return False
+        self._leave()
+        if self._in_epoch:
+            self.series.end_epoch(steps=None, stopping=True)
+        self._broke_off = None
+        return self.series.open is not None
+
+    def _open(self, training: FrameType) -> None:
+        """From now on it is known whether the training lasts."""
+        self._loop = begun(training, self.left)
+        if self._trainer is None:
+            self._noting = Noting(training.f_locals["self"], self._note)
+
+    def _close(self) -> None:
+        """The training is over."""
+        loop, noting = self._loop, self._noting
+        self.fitting, self._loop, self._noting, self._broke_off = False, None, None, None
+        if loop is not None:
+            loop.close()
+        if noting is not None:
+            noting.remove()
+
+    def _note(self, error: BaseException) -> None:
+        """An exception goes up, and leaves the training unless somebody catches it: its joules up to here are known now."""
+        if self._trains():
+            self._broke_off = status_of(error) or "failed"
+            self.series.tracker.enter("train")
+            self.series.tracker.leave("train")
+
+    def _trains(self) -> bool:
+        """Whether a hook is the training's. The Trainer calls those of a later evaluation, too."""
+        if self.fitting and self._loop is not None and not self._loop.runs():
+            self._loop.abandon()
+        return self.fitting
 
     def _count_stage(self, model: Any = None, eval_dataloader: Any = None, **kwargs: Any) -> None:
         """A pass outside of training; where nobody could see it begin, it is not measured."""
@@ -324,7 +395,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles carry the options, not the trainer."""
-        return {**self.__dict__, "_trainer": None}
+        return {**self.__dict__, "_trainer": None, "_loop": None, "_noting": None}
 
 
 def plan(args: TrainingArguments, state: TrainerState, dataloader: Any) -> Schedule:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from fitprint.leaving import end_left
 from fitprint.status import status_of
 from fitprint.work import Feed, Work, parameters_of
 
@@ -41,6 +42,7 @@ def _stage(method: Any, kind: str, carbon: CarbonCallback) -> Any:
 
     @functools.wraps(method)
     def bracketed(*args: Any, **kwargs: Any) -> Any:
+        end_left()
         if carbon.series.open is not None:
             return method(*args, **kwargs)
         carbon.series.begin(kind)
@@ -63,8 +65,7 @@ def _ended_with(carbon: CarbonCallback, method: Any, args: Any, kwargs: Any, *, 
     try:
         result = method(*args, **kwargs)
     except BaseException as error:
-        carbon.fitting = False
-        carbon.series.end(status_of(error) or "interrupted")
+        carbon.left(status_of(error) or "interrupted", abandoned=False)
         raise
     if also_well:
         carbon.series.end()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -161,11 +161,13 @@ class Footprint:
     def step_energy(self) -> StepEnergy | None:
         """Energy of an optimizer step, from blocks (else epochs) that are long enough for the counters; else None.
 
-        Both ends of a window fall anywhere into a counter's tick: a window of 100 ticks is within 0.4 %
-        (standard deviation, 0.41 x tick / length), a single step's would be noise.
+        A process's first block or epoch is left out: its first step compiles, tunes kernels and fills caches, and may cost as
+        much as a thousand others. Where there is no other, none is told. Both ends of a window fall anywhere into a counter's tick:
+        a window of 100 ticks is within 0.4 % (standard deviation, 0.41 x tick / length), a single step's would be noise.
         """
         shortest_s = STEP_OVER_TICKS * max((float(row.get("tick_s") or 0.0) for row in self.sensors), default=0.0)
-        windows = [w for w in self.blocks or self.epochs if w.complete and w.steps and w.duration_s >= shortest_s]
+        warm = warmed_up(self.blocks or self.epochs, self.segments)
+        windows = [w for w in warm if w.complete and w.steps and w.duration_s >= shortest_s]
         if not windows or self.energy_j is None:
             return None
         steps = sum(w.steps or 0 for w in windows)
@@ -174,9 +176,13 @@ class Footprint:
 
     @property
     def energy_per_sample_j(self) -> float | None:
-        """Joules a sample: of training alone in a ``fit``, of the whole stage in a test or prediction; None if unknown."""
+        """Joules a sample: of training alone in a ``fit``, of the whole stage in a test or prediction; None if unknown.
+
+        As in ``step_energy`` a process's first epoch, which warms up, is left out; it is in the figure where there is no other.
+        """
         phase = "train" if self.kind == "fit" else self.kind
-        windows = [epoch for epoch in self.epochs if epoch.samples]
+        warm = [epoch for epoch in warmed_up(self.epochs, self.segments) if epoch.samples]
+        windows = warm or [epoch for epoch in self.epochs if epoch.samples]
         samples = sum(epoch.samples or 0 for epoch in windows) if windows else self.samples
         joules = math.fsum(window.phases.get(phase, 0.0) for window in windows or (self,))
         return joules / samples if samples and joules and self.energy_j is not None else None
@@ -296,6 +302,18 @@ def continued(before: Footprint, now: Footprint) -> Footprint:
         notes=tuple(dict.fromkeys(before.notes + now.notes)),
         extra={**before.extra, **now.extra},
     )
+
+
+def warmed_up(windows: Sequence[EpochFootprint], segments: Iterable[Mapping[str, Any]]) -> list[EpochFootprint]:
+    """Those that hold no warm-up: neither the first of a process nor one that comes after a window that was cut short.
+
+    Args:
+        windows: Epochs or blocks, in order.
+        segments: The run's.
+    """
+    begins = ["", *(str(row.get("started_at") or "") for row in segments)]
+    first = {next((i for i, window in enumerate(windows) if window.started_at >= begin), 0) for begin in begins}
+    return [window for i, window in enumerate(windows) if i not in first and windows[i - 1].complete]
 
 
 # What a later process may not know or may not be told again.

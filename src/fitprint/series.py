@@ -15,6 +15,7 @@ from fitprint.clock import SystemClock
 from fitprint.config import Config
 from fitprint.errors import ConfigError, MissingExtraError
 from fitprint.footprint import Footprint
+from fitprint.leaving import end_left
 from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.project import check_project
 from fitprint.notices import logger
@@ -278,11 +279,13 @@ class Measured:
     @property
     def footprint(self) -> Footprint | None:
         """The last ``fit``'s record, live while it lasts; None before the first."""
+        end_left()
         return self.series.footprint
 
     @property
     def footprints(self) -> list[Footprint]:
         """The records of all runs that have ended, in order."""
+        end_left()
         self.series.fetch()
         return self.series.footprints
 

@@ -191,8 +191,10 @@ class Work:
     # ---- operations
 
     def watch(self, model: Any, owner: Any, name: str, *, batches: int = 1) -> None:
-        """Count the operations of the first batches that ``owner.name`` trains on; see FirstStep."""
+        """Count the operations of the first batches that ``owner.name`` trains on, anew where that was so before; see FirstStep."""
         if self._count_flops:
+            self.first_step.leave()
+            self.first_step = FirstStep()
             self.first_step.watch(model, owner, name, sys.modules, batches=batches)
 
     def batch(self, model: Any) -> AbstractContextManager[None]:

@@ -55,6 +55,7 @@ FLOORS = [
     {"delegate"},
     {"run"},
     {"guard", "status"},
+    {"leaving"},
     {"meetings", "publisher"},
     {"configurations"},
     {"comparison", "elsewhere", "timing", "waiting"},

@@ -14,6 +14,7 @@ import pytest
 
 from fitprint import Budget, Config, Ledger, Tracker, track
 from fitprint.errors import ConfigError
+from fitprint.footprint import StepEnergy
 from fitprint.pace import Schedule
 from fitprint.run import Run
 from fitprint.sensors.probe import Surroundings
@@ -907,6 +908,60 @@ def test_windows_that_are_too_short_give_no_energy_per_step(tracker, clock):
         clock.advance(9.0)
         t.end_epoch(steps=10)
     assert t.footprint.step_energy is None
+
+
+def trained(run, clock, *seconds):
+    """Epochs of two steps and eight samples, each so long."""
+    for index, duration_s in enumerate(seconds):
+        run.begin_epoch(index, Schedule(batches=2))
+        run.work.count(8, batches=2)
+        clock.advance(duration_s)
+        run.end_epoch(steps=2)
+
+
+def test_a_first_epoch_that_compiles_stands_for_no_step_and_no_sample(tracker, clock):
+    with tracker() as t:
+        trained(t, clock, 12.0, 2.0, 2.0)
+    assert t.footprint.step_energy == StepEnergy(100.0, 2, 2.0)
+    assert t.footprint.energy_per_sample_j == 25.0
+    assert "in training alone after the first epoch, 24 samples" in str(t.footprint)
+
+
+def test_where_only_the_first_epoch_is_long_enough_none_is_told_of_a_step(tracker, clock):
+    slow = ScriptedCounter(clock, watts=10.0, part="cpu", tick_s=0.1)
+    with tracker(slow) as t:
+        trained(t, clock, 12.0, 2.0, 2.0)
+    assert t.footprint.step_energy is None
+    assert "a step" not in str(t.footprint)
+
+
+def test_a_single_epoch_tells_of_no_step_and_of_a_sample_what_it_cost_with_its_warm_up(tracker, clock):
+    with tracker() as t:
+        trained(t, clock, 12.0)
+    assert t.footprint.step_energy is None
+    assert t.footprint.energy_per_sample_j == 150.0
+    assert "in training alone, 8 samples" in str(t.footprint)
+
+
+def test_the_first_epoch_after_a_resume_warms_up_too(tracker, clock):
+    with tracker() as first:
+        trained(first, clock, 12.0, 2.0, 2.0)
+    clock.advance(60.0)
+    again = tracker(awaits_state=True).start()
+    again.resume(first.state())
+    with again:
+        trained(again, clock, 20.0, 3.0)
+    assert again.footprint.step_energy == StepEnergy(350.0 / 3, 2, pytest.approx(7 / 3))
+
+
+def test_a_training_that_begins_again_inside_its_run_warms_up_too(tracker, clock):
+    with tracker() as t:
+        trained(t, clock, 12.0, 2.0)
+        t.begin_epoch(2, Schedule(batches=2))
+        clock.advance(1.0)
+        t.end_epoch(complete=False)
+        trained(t, clock, 12.0, 4.0)
+    assert t.footprint.step_energy == StepEnergy(150.0, 2, 3.0)
 
 
 def test_a_run_whose_thread_ends_with_the_process_is_interrupted(tmp_path):

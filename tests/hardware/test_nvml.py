@@ -203,6 +203,7 @@ def test_a_board_that_can_neither_be_read_nor_modelled_is_named_first_in_the_sum
 
 def test_detect_finds_the_boards_of_a_driver_on_the_library_path(fake_nvml_library):
     environ = {**os.environ, "LD_LIBRARY_PATH": str(fake_nvml_library.parent), "FAKE_NVML_WATTS": "250,300"}
+    environ.pop("CUDA_VISIBLE_DEVICES", None)
     command = [sys.executable, "-m", "fitprint", "detect", "--json"]
     out = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60).stdout
     assert out.count('"part": "gpu"') == 2

@@ -60,9 +60,9 @@ randn = empty_like = lambda *_, **__: None
 NO_TORCH = "raise ImportError('no torch in this test')"
 
 
-def run_script(*words, **environ):
-    command = [sys.executable, str(SCRIPT), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, env={**os.environ, **environ})
+def run_script(*words, around=None, **environ):
+    command, around = [sys.executable, str(SCRIPT), *words], os.environ if around is None else around
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, env={**around, **environ})
 
 
 def torch_like(folder, text):
@@ -86,7 +86,8 @@ def on_the_stand_in(request, tmp_path_factory):
 
 def on_a_real_board(request, tmp_path_factory):
     out = tmp_path_factory.mktemp("real")
-    return run_script("--out", str(out), "--scale", str(REAL_SCALE)), out
+    around = request.getfixturevalue("with_real_boards")
+    return run_script("--out", str(out), "--scale", str(REAL_SCALE), around=around), out
 
 
 @pytest.fixture(scope="session", params=["stand-in", pytest.param("real", marks=pytest.mark.gpu)])

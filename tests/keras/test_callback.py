@@ -224,6 +224,7 @@ def test_time_after_an_interrupted_fit_is_not_its_own(carbon, pace, model, data,
     with pytest.raises(KeyboardInterrupt):
         model.fit(**data, epochs=3, callbacks=[callback, pace, Failing()])
     clock.advance(3600.0)
+    assert callback.footprint.status == "failed"  # whoever asks is told so, before anything else is run
     model.evaluate(data["x"], data["y"], batch_size=8, verbose=0, callbacks=[callback, pace])
     assert [(f.kind, f.status) for f in callback.footprints] == [("fit", "failed"), ("test", "completed")]
     assert callback.footprints[0].energy_j <= 2 * EPOCH_J

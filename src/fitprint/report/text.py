@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fitprint.carbon.beside import NO_CURRENCY
 from fitprint.carbon.equivalences import equivalent
+from fitprint.footprint import warmed_up
 from fitprint.gains import last_stretch
 from fitprint.units import (
     format_co2e,
@@ -150,7 +151,8 @@ def _sample(footprint: Footprint) -> str:
     each_j, grams = footprint.energy_per_sample_j, footprint.co2e_per_1000_samples_g
     if each_j is None:
         return ""
-    phase = "in training alone, " if footprint.kind == "fit" else ""
+    after = " after the first epoch" if any(epoch.samples for epoch in warmed_up(footprint.epochs, footprint.segments)) else ""
+    phase = f"in training alone{after}, " if footprint.kind == "fit" else ""
     thousand = "" if grams is None else f", {format_co2e(grams)} CO2e for 1,000"
     return f"{format_energy(each_j)}{thousand}; {phase}{footprint.samples or 0:,} samples"
 
