@@ -73,7 +73,7 @@ def test_a_project_without_runs_is_a_message(capsys):
     with Tracker(region="FR", project="sweep"):
         pass
     assert main(["runs", "--project", "no-such"]) == 0
-    assert "no runs of a project 'no-such' in" in capsys.readouterr().err
+    assert "no runs with --project 'no-such' in" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_ledger_is_a_failure_with_a_reason(tmp_path, capsys):

@@ -1,0 +1,125 @@
+"""``fitprint runs`` where there are many: which are listed, and in what form."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fitprint import Tracker
+from fitprint.cli import main
+from fitprint.sensors.probe import Surroundings
+from fitprint.testing import FakeClock, ScriptedCounter
+
+DAY_S = 86400.0
+
+
+def train(run_id, seconds=1.0, day=0.0, fails=False, **options):
+    """A run of 100 W that begins so many days after 2027-01-15 08:00 UTC."""
+    clock = FakeClock()
+    clock.advance(day * DAY_S)
+    gpu = ScriptedCounter(clock, watts=100.0)
+    around = Surroundings(clock=clock, environ={})
+    try:
+        with Tracker(counters=[gpu], around=around, region="FR", run_id=run_id, **options) as tracker:
+            clock.advance(seconds)
+            if fails:
+                raise ArithmeticError
+    except ArithmeticError:
+        pass
+    return tracker.footprint
+
+
+@pytest.fixture
+def sweep():
+    """Six runs of two projects, a day apart; each has used 100 J more than the one before."""
+    for number in range(6):
+        options = {"project": "odd" if number % 2 else "even", "name": f"lr-{number}", "fails": number in (1, 4)}
+        train(f"run-{number}", seconds=number + 1.0, day=number, **options)
+
+
+def listed(capsys, *arguments):
+    """Ids of the runs in the JSON, which are those of the table."""
+    assert main(["runs", *arguments, "--json"]) == 0
+    ids = [row["run_id"].removeprefix("run-") for row in json.loads(capsys.readouterr().out)]
+    assert main(["runs", *arguments]) == 0
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("run-")]
+    assert [line.split()[0].removeprefix("run-") for line in table] == ids
+    return "".join(ids)
+
+
+def test_runs_are_chosen_by_how_they_ended_by_their_start_and_by_their_name(sweep, capsys):
+    choices = {
+        "": "012345",
+        "--status failed": "14",
+        "--status failed,completed": "012345",
+        "--status lost,running": "",
+        "--since 2027-01-18": "345",
+        "--since 2027-01-18T08:00:00Z": "345",
+        "--since 2027-01-18T08:00:01": "45",
+        "--since 2027-01-18T10:00+02:00": "345",
+        "--until 2027-01-18": "0123",
+        "--until 2027-01-18T08:00": "012",
+        "--since 2027-01-16 --until 2027-01-16": "1",
+        "--name lr-3": "3",
+        "--name lr-[02]": "02",
+        "--name *-?": "012345",
+        "--name lr": "",
+        "--top 2": "54",
+        "--top 99": "543210",
+        "--project even --top 1": "4",
+        "--status completed --project odd --since 2027-01-17 --until 2027-12-31 --name lr-* --top 5": "53",
+        "--launch run-2": "2",
+        "--launch run-2 --status failed": "",
+    }
+    assert {words: listed(capsys, *words.split()) for words in choices} == choices
+
+
+def test_the_total_is_of_the_runs_that_are_listed(sweep, capsys):
+    totals = {
+        "--status failed": "total: 2 runs, 7.0 s, 700 J, ",
+        "--project odd": "total: 3 runs, 12.0 s, 1,200 J, ",
+        "--top 1": "total: 1 run, 6.0 s, 600 J, ",
+    }
+    for words, total in totals.items():
+        assert main(["runs", *words.split()]) == 0
+        assert capsys.readouterr().out.splitlines()[-1].startswith(total)
+    assert main(["runs"]) == 0
+    assert "total" not in capsys.readouterr().out
+
+
+def test_a_run_without_known_energy_is_below_all_others(capsys):
+    with Tracker(counters=[], region="FR", run_id="run-dark"):
+        pass
+    train("run-1")
+    assert listed(capsys, "--top", "2") == "1dark"
+
+
+def test_no_match_is_told_in_one_line(sweep, capsys):
+    assert main(["runs", "--status", "lost", "--since", "2027-01-16", "--top", "3"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("no runs with --status 'lost' --since '2027-01-16' in ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            "--status faild",
+            ("--status 'faild' is not valid", "running, completed, stopped, failed, interrupted, lost", "Did you mean 'failed'"),
+        ),
+        ("--status failed,", ("one or several of running",)),
+        ("--since yesterday", ("--since 'yesterday' is not valid", "a day such as 2026-11-01", "For example --since 2026-11-01")),
+        ("--until 2026-13-01", ("--until '2026-13-01' is not valid",)),
+        ("--until 9999-12-31", ("--until '9999-12-31' is not valid",)),
+        ("--since 2026-11-03 --until 2026-11-02", ("a time after --since 2026-11-03", "Swap them")),
+        ("--top 0", ("--top '0' is not valid", "a whole number, 1 or more", "--top 10")),
+        ("--top many", ("--top 'many' is not valid",)),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused_with_what_would(arguments, words, capsys):
+    assert main(["runs", *arguments.split()]) == 2
+    said = capsys.readouterr().err
+    assert [word for word in words if word not in said] == []
