@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -84,10 +84,15 @@ class Ledger:
             found = self._known(store, run_id)
         return self._of_all_ranks(found) if found is not None else None
 
-    def footprints(self) -> Runs[Footprint]:
-        """The full records of all runs, oldest first."""
+    def footprints(self, run_ids: Collection[str] | None = None) -> Runs[Footprint]:
+        """The full records of all runs, oldest first.
+
+        Args:
+            run_ids: Of these alone; those that are not there are left out.
+        """
         with closing(self.open()) as store:
-            found = [self._known(store, row["run_id"]) for row in store.rows()]
+            wanted = [row["run_id"] for row in store.rows() if run_ids is None or row["run_id"] in run_ids]
+            found = [self._known(store, run_id) for run_id in wanted]
         return Runs(self._of_all_ranks(record) for record in found if record is not None)
 
     def _repr_html_(self) -> str:
