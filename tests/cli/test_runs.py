@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
-from fitprint import Tracker
+from fitprint import Config, Tracker
 from fitprint.cli import main
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
@@ -123,3 +127,66 @@ def test_a_value_that_makes_no_sense_is_refused_with_what_would(arguments, words
     assert main(["runs", *arguments.split()]) == 2
     said = capsys.readouterr().err
     assert [word for word in words if word not in said] == []
+
+
+# ---- for programs
+
+
+@pytest.fixture
+def labelled():
+    """A run that its budget has stopped, with one inside it."""
+    clock = FakeClock()
+    gpu = ScriptedCounter(clock, watts=100.0)
+    measured = {"counters": [gpu], "around": Surroundings(clock=clock, environ={}), "region": "FR"}
+    with Tracker(**measured, run_id="outer", budget="250 J", config=Config(tags=["ada", "=1+1"])) as tracker:
+        for _ in tracker.epochs(range(9)):
+            clock.advance(1.0)
+        with Tracker(**measured, run_id="inner", name="=HYPERLINK(0)", kind="test"):
+            clock.advance(1.0)
+    return tracker.footprint
+
+
+def rows_of(capsys, *arguments):
+    assert main(["runs", *arguments, "--json"]) == 0
+    as_json = json.loads(capsys.readouterr().out)
+    assert main(["runs", *arguments, "--format", "csv"]) == 0
+    return as_json, list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+
+def test_rows_say_inside_which_run_they_are_so_that_they_can_be_added_up(labelled, capsys):
+    as_json, as_csv = rows_of(capsys)
+    assert {row["run_id"]: row["parent_run_id"] for row in as_json} == {"outer": None, "inner": "outer"}
+    assert {row["run_id"]: row["parent_run_id"] for row in as_csv} == {"outer": "", "inner": "outer"}
+    whole = sum(float(row["energy_j"]) for row in as_csv if not row["parent_run_id"])
+    assert whole == labelled.energy_j == sum(row["energy_j"] for row in as_json if row["parent_run_id"] is None)
+
+
+def test_rows_have_the_tags_and_why_a_run_stopped(labelled, capsys):
+    by_id = {row["run_id"]: row for row in rows_of(capsys)[0]}
+    assert (by_id["outer"]["tags"], by_id["inner"]["tags"]) == (["ada", "=1+1"], [])
+    assert by_id["outer"]["stop_reason"] == labelled.stop_reason["sentence"]
+    assert by_id["inner"]["stop_reason"] is None
+
+
+def test_csv_has_the_figures_of_json_and_no_text_that_a_spreadsheet_runs(labelled, capsys):
+    as_json, as_csv = rows_of(capsys)
+    assert [list(row) for row in as_csv] == [list(row) for row in as_json]
+    for name in ("duration_s", "energy_j", "co2e_g", "epochs"):
+        assert [float(row[name]) for row in as_csv] == [row[name] for row in as_json]
+    by_id = {row["run_id"]: row for row in as_csv}
+    assert by_id["inner"]["name"] == "'=HYPERLINK(0)"
+    assert by_id["outer"]["tags"] == "ada,=1+1"
+
+
+def test_csv_lists_the_runs_that_are_chosen(sweep, capsys):
+    as_json, as_csv = rows_of(capsys, "--status", "failed", "--top", "1")
+    assert [row["run_id"] for row in as_csv] == [row["run_id"] for row in as_json] == ["run-4"]
+
+
+def test_a_record_that_cannot_be_read_has_no_labels_and_breaks_no_list(labelled, capsys):
+    for record in ("", "[1]", '{"stop_reason": 7, "tags": 1}'):
+        with closing(sqlite3.connect("fitprint.db")) as database, database:
+            database.execute("UPDATE runs SET record = ? WHERE run_id = 'inner'", (record,))
+        by_id = {row["run_id"]: row for row in rows_of(capsys)[0]}
+        assert (by_id["inner"]["tags"], by_id["inner"]["stop_reason"]) == ([], None)
+        assert by_id["outer"]["tags"] == ["ada", "=1+1"]

@@ -57,14 +57,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ledger", default=argparse.SUPPRESS, help="the ledger's file or URL; fitprint.db in this folder by default"
     )
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+    parser.add_argument("--json", action="store_const", dest="format", const="json", default=argparse.SUPPRESS, help="print JSON")
 
 
 def _import(options: argparse.Namespace) -> int:
     place = Ledger(options.ledger).place
     with _writing(place):
         done = import_runs(place, options.paths)
-    if options.json:
+    if options.format == "json":
         print(json.dumps(dataclasses.asdict(done)))
     else:
         are = "run is" if done.new == 1 else "runs are"
@@ -88,7 +88,7 @@ def _pot(options: argparse.Namespace) -> int:
             for run_id in dict.fromkeys([*options.settle, *lost]):
                 _settle(pots, run_id, status.get(run_id))
         rows = [_row(options.project, unit, pot, status) for unit, pot in pots.items()]
-    if options.json:
+    if options.format == "json":
         print(json.dumps(rows, indent=2))
     else:
         for row in rows:
