@@ -6,11 +6,14 @@ import csv
 import io
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from fitprint import Config, Tracker
+from fitprint import Budget, Config, Tracker
 from fitprint.cli import main
 from fitprint.sensors.probe import Surroundings
 from fitprint.testing import FakeClock, ScriptedCounter
@@ -190,3 +193,70 @@ def test_a_record_that_cannot_be_read_has_no_labels_and_breaks_no_list(labelled,
         by_id = {row["run_id"]: row for row in rows_of(capsys)[0]}
         assert (by_id["inner"]["tags"], by_id["inner"]["stop_reason"]) == ([], None)
         assert by_id["outer"]["tags"] == ["ada", "=1+1"]
+
+
+# ---- whether another trial can start
+
+
+def draw(run_id, epochs, limit="1 kJ"):
+    """A run on the pot of the project ``sweep``, whose epochs use 100 J each."""
+    clock = FakeClock()
+    measured = {"counters": [ScriptedCounter(clock, watts=100.0)], "around": Surroundings(clock=clock, environ={}), "region": "FR"}
+    pot = {"project": "sweep", "budget": Budget(limit, scope="project"), "ledger": str(Path("fitprint.db").absolute())}
+    with Tracker(**measured, **pot, run_id=run_id) as tracker:
+        for _ in tracker.epochs(range(epochs)):
+            clock.advance(1.0)
+
+
+def test_a_pot_has_an_exit_status_of_its_own_where_it_is_spent(capsys):
+    draw("run-1", epochs=4)
+    assert main(["runs", "pot", "sweep"]) == 0
+    assert capsys.readouterr().out.startswith("sweep: 400 J of 1,000 J used")
+    draw("run-2", epochs=1, limit="400 J")
+    for words in (["pot", "sweep"], ["pot", "--project", "sweep"], ["--project", "sweep", "pot"], ["pot", "sweep", "--json"]):
+        assert main(["runs", *words]) == 3
+        assert ("400 J of 400 J used" if "--json" not in words else '"left": 0.0') in capsys.readouterr().out
+    draw("run-3", epochs=1, limit="2 kJ")
+    assert main(["runs", "pot", "sweep"]) == 0
+
+
+def test_of_two_pots_of_a_project_one_that_is_spent_is_enough():
+    draw("run-1", epochs=4, limit="100 g")
+    assert main(["runs", "pot", "sweep"]) == 0
+    draw("run-2", epochs=1, limit="400 J")
+    assert main(["runs", "pot", "sweep"]) == 3
+
+
+@pytest.mark.parametrize(("words", "status"), [("", 2), ("a --project b", 2), ("no-such", 1)])
+def test_a_question_that_cannot_be_answered_is_not_taken_for_a_spent_pot(words, status, capsys):
+    draw("run-1", epochs=4)
+    assert main(["runs", "pot", *words.split()]) == status
+    assert capsys.readouterr().out == ""
+
+
+TRIAL = """
+from pathlib import Path
+from fitprint import Budget, Tracker
+from fitprint.sensors.probe import Surroundings
+from fitprint.testing import FakeClock, ScriptedCounter
+clock = FakeClock()
+measured = {"counters": [ScriptedCounter(clock, watts=100.0)], "around": Surroundings(clock=clock, environ={}), "region": "FR"}
+pot = {"project": "sweep", "budget": Budget("200 J", scope="project"), "ledger": str(Path("fitprint.db").absolute())}
+with Tracker(**measured, **pot) as tracker:
+    for _ in tracker.epochs(range(1)):
+        clock.advance(1.0)
+"""
+LOOP = """
+for seed in 1 2 3 4; do
+  {python} -m fitprint runs pot sweep > pot.txt 2>&1 || [ $? -ne 3 ] || break
+  {python} trial.py && echo trained $seed
+done
+"""
+
+
+@pytest.mark.timeout(60)
+def test_a_launcher_asks_before_each_trial(tmp_path):
+    (tmp_path / "trial.py").write_text(TRIAL)
+    loop = LOOP.format(python=sys.executable)
+    done = subprocess.run(["sh", "-c", loop], cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
+    assert done.stdout.splitlines() == ["trained 1", "trained 2"], done.stderr
