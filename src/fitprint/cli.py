@@ -1,4 +1,7 @@
-"""The command line. Data goes to stdout, messages to stderr; exit 0 done, 1 failed, 2 bad usage; `run` has its command's."""
+"""The command line. Data goes to stdout, messages to stderr; exit 0 done, 1 failed, 2 bad usage.
+
+`run` has its command's exit status, `runs pot` has 3 where a pot is spent.
+"""
 
 from __future__ import annotations
 

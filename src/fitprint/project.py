@@ -114,6 +114,19 @@ def launch_total(run_id: str, *, ledger: Ledgers = None) -> ProjectTotal:
     return _total(run_id, recorded(ledger, launched_with=run_id), None, None, "auto")
 
 
+def runs_total(run_ids: Iterable[str], *, ledger: Ledgers = None) -> ProjectTotal:
+    """Add up some recorded runs, of any project.
+
+    Args:
+        run_ids: At least one.
+        ledger: The ledger's file, or several; by default the one that a run started here would use.
+
+    Raises:
+        FitprintError: If there is no such run.
+    """
+    return _total("", recorded(ledger, run_ids=run_ids), None, None, "auto")
+
+
 def _total(project: str, everything: Sequence[Footprint], final: str | None, metric: str | None, mode: str) -> ProjectTotal:
     inside = _nested(everything)
     charged = [run for run in everything if run.run_id not in inside]

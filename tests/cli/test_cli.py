@@ -18,7 +18,9 @@ def test_runs_prints_json_with_the_documented_keys(capsys):
         list(tracker.epochs(range(2)))
     assert main(["runs", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert " ".join(rows[0]) == "run_id project name kind status started_at duration_s energy_j co2e_g epochs"
+    assert " ".join(rows[0]) == (
+        "run_id project name kind status started_at duration_s energy_j co2e_g epochs parent_run_id tags stop_reason"
+    )
     assert (rows[0]["run_id"], rows[0]["kind"], rows[0]["epochs"]) == (tracker.footprint.run_id, "fit", 2)
 
 
@@ -51,6 +53,8 @@ def test_no_runs_is_a_message_and_no_failure(capsys):
     assert "no runs in" in captured.err
     assert main(["runs", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+    assert main(["runs", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.startswith("run_id,project,name,")
 
 
 def test_runs_of_a_project_are_listed_alone_with_their_total(capsys):
@@ -73,7 +77,7 @@ def test_a_project_without_runs_is_a_message(capsys):
     with Tracker(region="FR", project="sweep"):
         pass
     assert main(["runs", "--project", "no-such"]) == 0
-    assert "no runs of a project 'no-such' in" in capsys.readouterr().err
+    assert "no runs with --project 'no-such' in" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_ledger_is_a_failure_with_a_reason(tmp_path, capsys):

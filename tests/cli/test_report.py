@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import socket
 
 import pytest
@@ -286,6 +287,26 @@ def test_of_many_runs_the_largest_saving_of_each_kind_is_told(tmp_path, capsys):
     assert [line.partition(":")[0] for line in lines] == ["large", "large", "savings overlap"]
     assert "the same work in " in lines[0]
     assert "validation cost" in lines[1]
+
+
+def test_of_very_many_runs_those_of_the_most_energy_are_listed_and_the_number_of_the_others_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fitprint.report.document.MOST_RUNS", 2)
+    for hours in (3, 1, 4, 2):
+        measured(tmp_path, hours=hours, project="p", run_id=f"run-{hours}")
+
+    def listed(*words):
+        assert main(["report", "--project", "p", *words]) == 0
+        out = capsys.readouterr().out
+        assert "1.08 kg" in out
+        return re.findall(r"^(?:\| |<tr><td>)run-(\d)", out, re.MULTILINE), "2 more are in the sums. The option --all" in out
+
+    for form in ("md", "html"):
+        assert listed("--format", form) == (["4", "3"], True)
+        assert listed("--format", form, "--all") == (["1", "2", "3", "4"], False)
+    assert main(["report", "--project", "p", "--format", "csv"]) == 0
+    assert len({row["run_id"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}) == 4
+    assert main(["report", "--project", "p", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == 4
 
 
 def test_columns_of_words_are_on_the_left_and_figures_on_the_right(tmp_path, capsys):

@@ -13,13 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from fitprint.commands.printing import print_table
-from fitprint.errors import LedgerError
+from fitprint.errors import LedgerError, refusal
 from fitprint.ledger.connection import open_pots
 from fitprint.ledger.importing import import_runs
 from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.pot import COLUMNS, Pot
 from fitprint.location import Location
 from fitprint.units import format_quantity
+
+# The exit status of `runs pot` where nothing is left for another run.
+SPENT = 3
+STATUS = (
+    "What the runs of a project have used and reserved of its budget. The exit status is 0 while something is left, 3 where "
+    "nothing is: all is used or reserved; 1 where there is no such pot, as before its first run; 2 is bad usage."
+)
 
 
 def add_import(commands: Any) -> None:
@@ -38,8 +45,10 @@ def _source(text: str) -> Path | str:
 
 def add_pot(commands: Any) -> None:
     """Add the parser of ``runs pot``."""
-    parser = commands.add_parser("pot", help="what the runs of a project have used and reserved of its budget")
-    parser.add_argument("--project", required=True, help="the project")
+    parser = commands.add_parser("pot", help="what the runs of a project have used and reserved of its budget", description=STATUS)
+    parser.add_argument("named", nargs="?", metavar="NAME", help="the project")
+    # Given before the word, it is not undone here.
+    parser.add_argument("--project", default=argparse.SUPPRESS, help="the same")
     parser.add_argument(
         "--settle",
         action="append",
@@ -57,14 +66,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ledger", default=argparse.SUPPRESS, help="the ledger's file or URL; fitprint.db in this folder by default"
     )
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+    parser.add_argument("--json", action="store_const", dest="format", const="json", default=argparse.SUPPRESS, help="print JSON")
 
 
 def _import(options: argparse.Namespace) -> int:
     place = Ledger(options.ledger).place
     with _writing(place):
         done = import_runs(place, options.paths)
-    if options.json:
+    if options.format == "json":
         print(json.dumps(dataclasses.asdict(done)))
     else:
         are = "run is" if done.new == 1 else "runs are"
@@ -73,27 +82,35 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _pot(options: argparse.Namespace) -> int:
-    ledger = Ledger(options.ledger)
+    project, ledger = _project(options), Ledger(options.ledger)
     if not ledger.place.may_exist:
         raise LedgerError(f"there is no ledger {ledger.place}. Name another with --ledger.")
     status = {row["run_id"]: row["status"] for row in ledger.runs()}
     with closing(open_pots(ledger.place, create=False)) as database:
-        pots = {unit: Pot(database, options.project, unit) for unit in COLUMNS}
+        pots = {unit: Pot(database, project, unit) for unit in COLUMNS}
         pots = {unit: pot for unit, pot in pots.items() if pot.limit() is not None}
         if not pots:
             known = ", ".join(row[0] for row in database.execute("SELECT DISTINCT project FROM pots ORDER BY project")) or "none"
-            raise LedgerError(f"no pot of project {options.project!r} in {ledger.place}. Projects that have one: {known}.")
+            raise LedgerError(f"no pot of project {project!r} in {ledger.place}. Projects that have one: {known}.")
         lost = _lost(pots, status) if options.settle_lost else []
         with _writing(ledger.place):
             for run_id in dict.fromkeys([*options.settle, *lost]):
                 _settle(pots, run_id, status.get(run_id))
-        rows = [_row(options.project, unit, pot, status) for unit, pot in pots.items()]
-    if options.json:
+        rows = [_row(project, unit, pot, status) for unit, pot in pots.items()]
+    if options.format == "json":
         print(json.dumps(rows, indent=2))
     else:
         for row in rows:
             _show(row)
-    return 0
+    return SPENT if any(row["left"] <= 0 for row in rows) else 0
+
+
+def _project(options: argparse.Namespace) -> str:
+    given = [name for name in (options.named, options.project) if name is not None]
+    if len(set(given)) != 1:
+        came = " and ".join(given) or None
+        raise refusal("project", expected="the name of one project", came=came, hint="For example fitprint runs pot digits.")
+    return str(given[0])
 
 
 @contextmanager

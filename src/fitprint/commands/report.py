@@ -25,7 +25,7 @@ from fitprint.notices import printable
 from fitprint.project import ProjectTotal, project_total
 from fitprint.regrams import regrams
 from fitprint.report.card import KEY, TRAINING_TYPES, card, card_rows
-from fitprint.report.document import Amounts, Document, Table, of_runs, pairs_table
+from fitprint.report.document import MOST_RUNS, Amounts, Document, Table, of_runs, pairs_table
 from fitprint.report.front_matter import write_into
 from fitprint.report.html import page_of
 from fitprint.report.latex import bibliography, latex
@@ -49,6 +49,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--format", choices=FORMATS, default="text", help="text by default; latex has BibTeX entries at its end")
     parser.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write a file instead of printing (latex: a .bib file, too)")
+    parser.add_argument("--all", action="store_true", help=f"md, html: list all runs, not the {MOST_RUNS} of most energy")
     parser.add_argument("--rd", action="store_true", help="with the total of the run's project: research and development")
     _add_intensity(parser)
     _add_card(parser)
@@ -190,7 +191,7 @@ def _document(options: argparse.Namespace, runs: Sequence[Footprint], total: Pro
     amounts = Amounts.of(shown[0] if len(shown) == 1 else sums)
     tables = () if total is None else (_rd(total),)
     advice = _advice(options, shown) if options.format in ("md", "html") else ()
-    return of_runs(shown, amounts, tables=tables, advice=advice)
+    return of_runs(shown, amounts, tables=tables, advice=advice, every_run=options.all)
 
 
 def _rd(total: ProjectTotal) -> Table:

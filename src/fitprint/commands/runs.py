@@ -8,21 +8,27 @@ import sys
 from typing import Any
 
 from fitprint.commands import pots
+from fitprint.commands.filters import Filters, add_filters
 from fitprint.commands.printing import print_table, shortened
+from fitprint.ledger.labels import LABELS
 from fitprint.ledger.ledger import Ledger
 from fitprint.ledger.selection import recorded
-from fitprint.project import ProjectTotal, launch_total, project_total
-from fitprint.report.listing import HEAD, cells
+from fitprint.notices import printable
+from fitprint.project import ProjectTotal, runs_total
+from fitprint.report.listing import COLUMNS, HEAD, cells
+from fitprint.report.rows import as_csv
 from fitprint.units import format_co2e, format_duration, format_energy
+
+FORMATS = ("text", "json", "csv")
 
 
 def add(commands: Any) -> None:
     """Add the subcommand's parser."""
     parser = commands.add_parser("runs", help="list the recorded runs, those that died included")
     parser.add_argument("--ledger", help="the ledger's file or URL; fitprint.db in this folder by default")
-    parser.add_argument("--project", help="only the runs of this project, with their total")
-    parser.add_argument("--launch", metavar="ID", help="only this run and those of processes started with it, with their total")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_filters(parser)
+    parser.add_argument("--format", choices=FORMATS, default="text", help="text by default")
+    parser.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
     parser.set_defaults(command=_runs)
     more = parser.add_subparsers(metavar="import | pot", title="more")
     pots.add_import(more)
@@ -30,24 +36,34 @@ def add(commands: Any) -> None:
 
 
 def _runs(options: argparse.Namespace) -> int:
-    ledger = Ledger(options.ledger)
-    rows = [row for row in ledger.runs() if options.project in (None, row["project"])]
-    if options.launch is not None:
-        together = {run.run_id for run in recorded(options.ledger, launched_with=options.launch)}
-        rows = [row for row in rows if row["run_id"] in together]
-    if options.json:
-        print(json.dumps(rows, indent=2))
-        return 0
+    filters, ledger = Filters.of(options), Ledger(options.ledger)
+    rows = filters.chosen(_of_launch(options, ledger.runs()))
     if not rows:
-        whose = "" if options.project is None else f" of a project {options.project!r}"
-        print(f"no runs{whose} in {ledger.place}{'' if ledger.place.may_exist else ' (there is no such file)'}", file=sys.stderr)
-        return 0
-    print_table(HEAD, [_run_cells(row) for row in rows])
-    if options.project is not None:
-        print(_total(project_total(options.project, ledger=options.ledger)))
-    elif options.launch is not None:
-        print(_total(launch_total(options.launch, ledger=options.ledger)))
+        missing = "" if ledger.place.may_exist else " (there is no such file)"
+        print(printable(f"no runs{filters.said and ' with'}{filters.said} in {ledger.place}{missing}"), file=sys.stderr)
+    if options.format != "text":
+        _print_all(options.format, ledger.labelled(rows))
+    elif rows:
+        print_table(HEAD, [_run_cells(row) for row in rows])
+        if filters.any:
+            print(_total(runs_total([row["run_id"] for row in rows], ledger=options.ledger)))
     return 0
+
+
+def _print_all(form: str, rows: list[dict[str, Any]]) -> None:
+    """In a form for programs."""
+    if form == "json":
+        print(json.dumps(rows, indent=2))
+    else:
+        flat = [{**row, "tags": ",".join(row["tags"])} for row in rows]
+        print(as_csv(flat, (*COLUMNS, *LABELS)), end="")
+
+
+def _of_launch(options: argparse.Namespace, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if options.launch is None:
+        return rows
+    together = {run.run_id for run in recorded(options.ledger, launched_with=options.launch)}
+    return [row for row in rows if row["run_id"] in together]
 
 
 def _total(total: ProjectTotal) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from fitprint.footprint import Footprint
 from fitprint.ledger.claim import SILENCE_S
 from fitprint.ledger.database import MEMORY
 from fitprint.ledger.journal import journals, read_events
+from fitprint.ledger.labels import labels
 from fitprint.ledger.store import Store
 from fitprint.ledger.united import ENDED_TOGETHER, united
 from fitprint.location import Location, check_url
@@ -67,6 +68,14 @@ class Ledger:
         whole = {run_id: self._of_all_ranks(record) for run_id, record in apart.items() if record is not None}
         return Runs(_row_of(row, whole.get(row["run_id"])) for row in rows)
 
+    def labelled(self, rows: Iterable[Mapping[str, Any]]) -> Runs[dict[str, Any]]:
+        """Rows of ``runs``, each with parent_run_id, tags and stop_reason (its sentence) from the record of its run.
+
+        A run is inside its parent: what is added up leaves out those whose parent is there.
+        """
+        with closing(self.open()) as store:
+            return Runs({**row, **labels(store, row["run_id"])} for row in rows)
+
     def footprint(self, run_id: str) -> Footprint:
         """The full record of one run.
 
@@ -84,10 +93,15 @@ class Ledger:
             found = self._known(store, run_id)
         return self._of_all_ranks(found) if found is not None else None
 
-    def footprints(self) -> Runs[Footprint]:
-        """The full records of all runs, oldest first."""
+    def footprints(self, run_ids: Collection[str] | None = None) -> Runs[Footprint]:
+        """The full records of all runs, oldest first.
+
+        Args:
+            run_ids: Of these alone; those that are not there are left out.
+        """
         with closing(self.open()) as store:
-            found = [self._known(store, row["run_id"]) for row in store.rows()]
+            wanted = [row["run_id"] for row in store.rows() if run_ids is None or row["run_id"] in run_ids]
+            found = [self._known(store, run_id) for run_id in wanted]
         return Runs(self._of_all_ranks(record) for record in found if record is not None)
 
     def _repr_html_(self) -> str:

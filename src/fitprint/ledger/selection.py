@@ -28,18 +28,19 @@ def recorded(
         LedgerError: If a file is no ledger.
     """
     opened = [Ledger(ledgers)] if ledgers is None or isinstance(ledgers, str | Path) else [Ledger(path) for path in ledgers]
+    asked = dict.fromkeys(run_ids if launched_with is None else [*run_ids, launched_with])
+    alone = asked.keys() if asked and project is None and launched_with is None else None  # no others need be read
     found: dict[str, Footprint] = {}
-    for footprint in (footprint for ledger in opened for footprint in ledger.footprints()):
+    for footprint in (footprint for ledger in opened for footprint in ledger.footprints(alone)):
         known = found.get(footprint.run_id)
         if known is None or (footprint.energy_j or 0.0) > (known.energy_j or 0.0):
             found[footprint.run_id] = footprint
     where = ", ".join(str(ledger.place) for ledger in opened)
     runs = _of_project(list(found.values()), project, where)
-    asked = [*run_ids, *([launched_with] if launched_with is not None else [])]
     missing = [run_id for run_id in asked if run_id not in found]
     if missing:
         raise LedgerError(f"{where} has no run {missing[0]!r}. `fitprint runs` lists those it has.")
-    wanted = set(run_ids) | (_together(found[launched_with], found.values()) if launched_with is not None else set())
+    wanted = asked.keys() | (_together(found[launched_with], found.values()) if launched_with is not None else set())
     chosen = [run for run in runs if not wanted or run.run_id in wanted]
     if not chosen:
         raise FitprintError(f"no runs in {where}. Name another file with --ledger.")

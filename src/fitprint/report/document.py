@@ -15,6 +15,8 @@ from fitprint.units import format_co2e, format_duration, format_energy, format_s
 if TYPE_CHECKING:
     from fitprint.footprint import Footprint
 
+# A table of more runs is read by nobody, and a pull request takes no text of that length; those of the most energy are shown.
+MOST_RUNS = 50
 DOING = {
     "fit": "Training",
     "validate": "Validation of",
@@ -34,6 +36,7 @@ class Table:
         rows: Cells, as many in each row as columns.
         numbers: Whether the cells are figures.
         words: Columns from the left that are none.
+        note: A sentence under it.
     """
 
     title: str
@@ -41,6 +44,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     numbers: bool = False
     words: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ def of_runs(
     title: str | None = None,
     tables: Iterable[Table] = (),
     advice: Iterable[str] = (),
+    every_run: bool = False,
 ) -> Document:
     """Put together what there is to say about runs.
 
@@ -109,9 +114,10 @@ def of_runs(
         title: The heading; by default the name of the single run.
         tables: More tables, such as a project's total.
         advice: Sentences about what would have made them smaller.
+        every_run: List all runs, however many there are.
     """
     sums = amounts or Amounts.of(runs[0])
-    several = (_table_of_runs(runs),) if len(runs) > 1 else ()
+    several = (_table_of_runs(runs, len(runs) if every_run else MOST_RUNS),) if len(runs) > 1 else ()
     return Document(
         title=title or f"Footprint of {_called(runs)}",
         runs=tuple(runs),
@@ -189,9 +195,13 @@ def _factor(runs: Sequence[Footprint], name: str, unit: str) -> str:
     return f"{ends}{unit}"
 
 
-def _table_of_runs(runs: Sequence[Footprint]) -> Table:
+def _table_of_runs(runs: Sequence[Footprint], most: int) -> Table:
     head = ("run", "name", "status", "started (UTC)", "time", "energy", "CO2e", "95 % interval", "measured")
-    return Table("Runs", head, tuple(_run_cells(run) for run in runs), numbers=True, words=4)
+    more, note = len(runs) - most, ""
+    if more > 0:
+        runs = sorted(runs, key=lambda run: run.energy_j or 0.0, reverse=True)[:most]
+        note = f"These {most:,} used the most energy; {more:,} more are in the sums. The option --all lists all of them."
+    return Table("Runs", head, tuple(_run_cells(run) for run in runs), numbers=True, words=4, note=note)
 
 
 def _run_cells(run: Footprint) -> tuple[str, ...]:

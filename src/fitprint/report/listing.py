@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from fitprint.footprint import Footprint
 
 HEAD = ("run", "project", "name", "kind", "status", "started (UTC)", "time", "energy", "CO2e", "epochs")
+# What the cells are made of, in the rows that a ledger gives.
+COLUMNS = ("run_id", "project", "name", "kind", "status", "started_at", "duration_s", "energy_j", "co2e_g", "epochs")
 # More rows than these would fill a notebook; the newest are shown.
 SHOWN = 50
 
@@ -53,5 +55,4 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 def _row(run: Mapping[str, Any] | Footprint) -> Mapping[str, Any]:
     if isinstance(run, Mapping):
         return run
-    names = ("run_id", "project", "name", "kind", "status", "started_at", "duration_s", "energy_j", "co2e_g")
-    return {**{name: getattr(run, name) for name in names}, "epochs": len(run.epochs)}
+    return {**{name: getattr(run, name) for name in COLUMNS}, "epochs": len(run.epochs)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fitprint.errors import MissingExtraError
@@ -26,9 +26,13 @@ def rows(runs: Iterable[Footprint]) -> list[dict[str, Any]]:
 
 
 def to_csv(runs: Iterable[Footprint]) -> str:
-    """Rows as CSV; unknown is an empty cell. Texts that a spreadsheet would run are led by an apostrophe."""
+    """Their rows as CSV, as ``as_csv`` writes them."""
     table = rows(runs)
-    columns = dict.fromkeys(name for row in table for name in row)
+    return as_csv(table, dict.fromkeys(name for row in table for name in row))
+
+
+def as_csv(table: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
+    """Rows as CSV; unknown is an empty cell. Texts that a spreadsheet would run are led by an apostrophe."""
     text = io.StringIO()
     writer = csv.DictWriter(text, {_tame(name): None for name in columns}, lineterminator="\n")
     writer.writeheader()
