@@ -75,7 +75,10 @@ def _environment(config: Config, run_id: str) -> dict[str, str]:
 
 
 def _run(command: Sequence[str], tracker: Tracker, look: Callable[[], None], environ: dict[str, str]) -> int:
-    """Start the command, wait for its end, and close the run by how it ended."""
+    """Start the command unless its budget is spent, wait for its end, and close the run by how it ended."""
+    tracker.check(ahead_s=0.0)
+    if tracker.should_stop:
+        return 0
     try:
         child = subprocess.Popen(command, env=environ)
     except OSError as error:

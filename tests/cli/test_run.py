@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from fitprint import Ledger, Tracker
+from fitprint.cli import main
 from fitprint.sensors.probe import Surroundings
 from fitprint.sensors.trace import Trace
 from terminal import shown_by
@@ -92,12 +93,24 @@ def test_a_run_inside_it_knows_its_parent():
 def test_commands_of_a_project_draw_on_one_budget(tmp_path):
     ledger = str(tmp_path / "fitprint.db")
     pot = ["--project", "p", "--project-budget", "10 J", "--ledger", ledger]
-    ended = [fitprint_run(*pot, "--", "sleep", seconds).returncode for seconds in ("0.2", "30", "30")]
+    ended = [fitprint_run(*pot, "--", "sleep", seconds).returncode for seconds in ("0.2", "30")]
+    ended.append(fitprint_run(*pot, "--", "touch", str(tmp_path / "begun")).returncode)
     assert ended == [0, 75, 75]
+    assert not (tmp_path / "begun").exists()
     codes = [(run.stop_reason or {}).get("code") for run in Ledger(ledger).footprints()]
     assert codes == [None, "pot_spent", "pot_spent"]
     done = fitprint_run("--project", "p", "--project-budget", "10 J", "--", "true")
     assert (done.returncode, "needs an absolute path or a URL" in done.stderr) == (2, True)
+
+
+def test_what_a_command_of_less_than_a_second_has_used_is_in_the_pot(tmp_path, capsys):
+    pot = ["--project", "p", "--project-budget", "1 kJ", "--ledger", str(tmp_path / "fitprint.db")]
+    fitprint_run(*pot, "--", "sleep", "0.1")
+    (run,) = Ledger(tmp_path / "fitprint.db").footprints()
+    assert main(["runs", "pot", "p", "--ledger", str(tmp_path / "fitprint.db"), "--json"]) == 0
+    (pot,) = json.loads(capsys.readouterr().out)
+    (row,) = pot["runs"]
+    assert row["used"] == pytest.approx(run.energy_j)
 
 
 @pytest.mark.parametrize(("program", "status"), [("no-such-program", 127), ("./not-executable", 126)])
