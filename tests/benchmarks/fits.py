@@ -171,7 +171,10 @@ def transformers(step: Step, steps: int, callbacks: Sequence[object]) -> Stopwat
     rows = [{"x": torch.zeros(1)} for _ in range(steps)]
     made = Trainer(Model(), TrainingArguments(output_dir=tempfile.gettempdir(), **options), train_dataset=rows)
     for callback in callbacks:
-        callback.attach(made)
+        if hasattr(callback, "attach"):
+            callback.attach(made)
+        else:
+            made.add_callback(callback)
     made.remove_callback(PrinterCallback)
     made.add_callback(Timing())
     return timed(made.train, watch)
