@@ -924,7 +924,7 @@ def test_a_first_epoch_that_compiles_stands_for_no_step_and_no_sample(tracker, c
         trained(t, clock, 12.0, 2.0, 2.0)
     assert t.footprint.step_energy == StepEnergy(100.0, 2, 2.0)
     assert t.footprint.energy_per_sample_j == 25.0
-    assert "in training alone after the first epoch, 24 samples" in str(t.footprint)
+    assert "in training alone after the first epoch, 24 samples in all" in str(t.footprint)
 
 
 def test_where_only_the_first_epoch_is_long_enough_none_is_told_of_a_step(tracker, clock):

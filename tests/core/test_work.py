@@ -79,7 +79,7 @@ def test_a_plain_loop_counts_its_batches(tracker, clock):
     assert footprint.energy_per_sample_j == pytest.approx(2 * 300 / 40)
     node = footprint.node_factor
     assert footprint.co2e_per_1000_samples_g == pytest.approx(1000 * 15 / 3.6e6 * 360 * node)
-    assert "a sample   15 J, 1.95 g CO2e for 1,000; in training alone after the first epoch, 40 samples" in str(footprint)
+    assert "a sample   15 J, 1.95 g CO2e for 1,000; in training alone after the first epoch, 40 samples in all" in str(footprint)
 
 
 def test_a_plain_loop_counts_the_operations_of_its_first_batch(tracker, torch_step):

@@ -154,7 +154,7 @@ def _sample(footprint: Footprint) -> str:
     after = " after the first epoch" if any(epoch.samples for epoch in warmed_up(footprint.epochs, footprint.segments)) else ""
     phase = f"in training alone{after}, " if footprint.kind == "fit" else ""
     thousand = "" if grams is None else f", {format_co2e(grams)} CO2e for 1,000"
-    return f"{format_energy(each_j)}{thousand}; {phase}{footprint.samples or 0:,} samples"
+    return f"{format_energy(each_j)}{thousand}; {phase}{footprint.samples or 0:,} samples{' in all' * bool(after)}"
 
 
 def _model(footprint: Footprint) -> str:
