@@ -103,20 +103,21 @@ class Outlook:
 
     def learn_epoch(self, epoch: EpochFootprint, window: Window) -> None:
         """A whole epoch has ended at the last reading."""
-        joules, validation_j = self._books.energy_j - self._epoch_end_j, window.joules_in("validate")
+        validation_j = window.joules_in("validate")
+        training_j = self._books.energy_j - self._epoch_end_j - validation_j
         if self._warming_up:
-            self._see(self.schedule.batches or 0, window)
-            self.warm_up_j = self._per_batch.warm_up_j(_sure_s(window.energy))
-        usual_j = self._usual_validation_j(validation_j, self._per_batch.usual_j(_sure_s(window.energy)))
-        training_j = joules - validation_j - self.warm_up_j if self.pace.epochs_seen == 0 else joules - validation_j
-        self.pace.epoch(training_j + usual_j, usual_j, index=epoch.index, length=self.schedule.length)
+            self.warm_up_j, validation_j = self._warmed_up(window, validation_j)
+            training_j -= self.warm_up_j
+        self.pace.epoch(training_j + validation_j, validation_j, index=epoch.index, length=self.schedule.length)
 
-    def _usual_validation_j(self, validation_j: float, batch_j: float | None) -> float:
-        """What a validation will cost: where training had to warm up, the first validation has, and costs no more than training."""
-        batches = self.schedule.validation_batches
-        if not self.warm_up_j or self.pace.epochs_seen or batch_j is None or batches is None:
-            return validation_j
-        return min(validation_j, batches * batch_j)
+    def _warmed_up(self, window: Window, validation_j: float) -> tuple[float, float]:
+        """What warming up has cost in training, and what a validation will cost: after a warm-up no more a batch than training."""
+        self._see(self.schedule.batches or 0, window)
+        sure_s, batches = _sure_s(window.energy), self.schedule.validation_batches
+        warm_up_j, batch_j = self._per_batch.warm_up_j(sure_s), self._per_batch.usual_j(sure_s)
+        if not warm_up_j or batch_j is None or batches is None:
+            return warm_up_j, validation_j
+        return warm_up_j, min(validation_j, batches * batch_j)
 
     def _see(self, batches: int, window: Window, unseen_j: float = 0.0) -> None:
         training = window.phases.get("train", Energy())

@@ -51,9 +51,16 @@ class PerBatch:
     @property
     def energy_j(self) -> float | None:
         """Joules of a batch; None before there are two looks."""
+        later = self._later
+        return max(0.0, later.energy_j) / later.batches if later is not None else None
+
+    @property
+    def _later(self) -> _Look | None:
+        """The batches that have left any warm-up behind; None before there are two looks."""
         if self._from is None or self._now.batches <= self._from.batches:
             return None
-        return max(0.0, self._now.energy_j - self._from.energy_j) / (self._now.batches - self._from.batches)
+        then, now = self._from, self._now
+        return _Look(now.batches - then.batches, now.energy_j - then.energy_j, now.duration_s - then.duration_s)
 
     def usual_j(self, least_s: float) -> float | None:
         """Joules of a batch, where the sensors tell little of the later ones by the time that these take; None before two looks.
@@ -61,13 +68,11 @@ class PerBatch:
         Args:
             least_s: Over a shorter time the sensors tell too little of the later ones.
         """
-        if self._from is None or self._now.batches <= self._from.batches:
-            return None
-        later_s = self._now.duration_s - self._from.duration_s
-        if later_s >= least_s or self._now.duration_s <= 0:
+        later = self._later
+        if later is None or later.duration_s >= least_s or self._now.duration_s <= 0:
             return self.energy_j
-        share = later_s / self._now.duration_s
-        return share * self._now.energy_j / (self._now.batches - self._from.batches)
+        share = later.duration_s / self._now.duration_s
+        return share * self._now.energy_j / later.batches
 
     def warm_up_j(self, least_s: float) -> float:
         """What the first batches have used beyond what the later ones do; 0.0 where that is little or cannot be told.
