@@ -30,10 +30,7 @@ def begun(frame: FrameType | None, left: Any) -> Loop | None:
 
 def loops_from(frame: FrameType | None) -> Iterator[FrameType]:
     """The frames of Keras' loops that a frame was called from, the innermost first."""
-    while frame is not None:
-        if ITERATOR in frame.f_code.co_varnames:
-            yield frame
-        frame = frame.f_back
+    return (each for each in leaving.callers(frame) if ITERATOR in each.f_code.co_varnames)
 
 
 def listed_in(frame: FrameType) -> list[Any]:

@@ -70,10 +70,7 @@ def begun(frame: FrameType, left: Any) -> Loop:
 
 def trainings_from(frame: FrameType | None) -> Iterator[FrameType]:
     """The frames of ``train`` methods that a frame was called from, the innermost first."""
-    while frame is not None:
-        if frame.f_code.co_name == TRAIN:
-            yield frame
-        frame = frame.f_back
+    return (each for each in leaving.callers(frame) if each.f_code.co_name == TRAIN)
 
 
 def _callbacks(frame: FrameType) -> list[Any]:

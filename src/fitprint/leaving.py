@@ -114,6 +114,13 @@ def end_left() -> None:
         loop.abandon()
 
 
+def callers(frame: FrameType | None) -> Iterator[FrameType]:
+    """A frame and those that it was called from, the innermost first."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
 def _stacks() -> Mapping[int, FrameType | None]:
     """Innermost frame of each thread; of this one its caller's caller: a frame that holds itself keeps all above it in memory."""
     return {**sys._current_frames(), threading.get_ident(): sys._getframe(1).f_back}
