@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -447,7 +448,7 @@ def pulses(rig: Rig) -> dict[str, Any]:
     """Whether something is missed of a load that comes and goes: then what is told of steady pulses would sway."""
     found = {}
     for period_ms in PULSES_MS:
-        with rig.working([sys.executable, str(Path(__file__).resolve()), "--child", "pulse", "--period", str(period_ms)]):
+        with rig.working([*child_command("pulse"), "--period", str(period_ms)]):
             asked = (PULSES_PERIOD_S, rig.energy_mj), (PULSES_PERIOD_S / 2, rig.powers)
             found[f"{period_ms:g} ms"] = sway(*watch(PULSES_S * rig.scale, *asked))
     return found
@@ -569,11 +570,14 @@ LAST = (pulses, dense_trace, run_trace, views, fence)
 # ---- processes of their own
 
 
+def child_command(name: str) -> list[str]:
+    return [sys.executable, str(Path(__file__).resolve()), "--child", name]
+
+
 def start_child(name: str, **environ: str | None) -> subprocess.Popen[str]:
     merged = {**os.environ, **environ}
-    command = [sys.executable, str(Path(__file__).resolve()), "--child", name]
     given = {key: value for key, value in merged.items() if value is not None}
-    return subprocess.Popen(command, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(child_command(name), env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def end_child(child: subprocess.Popen[str]) -> dict[str, Any]:
@@ -607,7 +611,8 @@ def multiplication(torch: Any) -> Callable[[], Any]:
     return lambda: torch.mm(a, a, out=out)
 
 
-def child_burn() -> None:
+def work_on_cuda(work: Callable[[Any, Callable[[], Any]], None]) -> None:
+    """Work with torch and a multiplication that has been made once, or say why not."""
     try:
         torch = torch_on_cuda()
     except Skipped as reason:
@@ -617,23 +622,18 @@ def child_burn() -> None:
     multiply()
     torch.cuda.synchronize()
     say(READY)
+    work(torch, multiply)
+
+
+def burn(torch: Any, multiply: Callable[[], Any]) -> None:
     while True:
         for _ in range(20):
             multiply()
         torch.cuda.synchronize()
 
 
-def child_pulse(period_s: float) -> None:
+def pulse(torch: Any, multiply: Callable[[], Any], period_s: float) -> None:
     """Work for the first half of each period, by the clock."""
-    try:
-        torch = torch_on_cuda()
-    except Skipped as reason:
-        say(str(reason))
-        return
-    multiply = multiplication(torch)
-    multiply()
-    torch.cuda.synchronize()
-    say(READY)
     began_s = time.perf_counter()
     for number in itertools.count():
         while time.perf_counter() < began_s + (number + 0.5) * period_s:
@@ -691,7 +691,7 @@ def child_fence() -> None:
     say(json.dumps(found))
 
 
-CHILDREN = {"burn": child_burn, "view": child_view, "fence": child_fence}
+CHILDREN = {"burn": lambda: work_on_cuda(burn), "view": child_view, "fence": child_fence}
 
 
 # ---- findings
@@ -787,14 +787,15 @@ def say(line: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("tests/traces"), help="a folder named after the board is made in it")
-    burn = shlex.join([sys.executable, str(Path(__file__).resolve()), "--child", "burn"])
-    parser.add_argument("--load", type=shlex.split, default=burn, help="a program that makes the board work")
+    parser.add_argument(
+        "--load", type=shlex.split, default=shlex.join(child_command("burn")), help="a program that makes the board work"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="shortens everything, to try this script")
     parser.add_argument("--child", choices=[*CHILDREN, "pulse"], help=argparse.SUPPRESS)
     parser.add_argument("--period", type=float, default=PULSES_MS[0], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child == "pulse":
-        child_pulse(options.period / 1000)
+        work_on_cuda(partial(pulse, period_s=options.period / 1000))
         return 0
     if options.child:
         CHILDREN[options.child]()
