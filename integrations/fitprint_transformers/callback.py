@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import sys
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +19,7 @@ from fitprint.work import Feed, parameters_of
 
 if importlib.util.find_spec("transformers") is None:
     raise MissingExtraError("fitprint_transformers", "transformers")
+from fitprint_transformers.plan import feed_of, plan, word_of
 from fitprint_transformers.settings import hparams_of
 from fitprint_transformers.stages import bracket, count
 from fitprint_transformers.trainings import Noting, begun, training_of
@@ -33,8 +33,6 @@ STATE_KEY = "fitprint.CarbonCallback"
 IN_CONTROL = "fitprint"
 # The Trainer's epoch is a fraction of steps: 2.9999999 is the third epoch's end.
 ROUNDING = 1e-6
-# The Trainer says sys.maxsize epochs where a dataset has no length and max_steps ends the run.
-ENDLESS = 10**9
 # Trackers of experiments by their reporters.
 REPORTERS = {"MLflowCallback": "mlflow", "WandbCallback": "wandb", "ClearMLCallback": "clearml"}
 
@@ -191,7 +189,7 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         index = int((state.epoch or 0.0) + ROUNDING)
         done = state.global_step - index * schedule.batches if schedule.batches else 0
         self._in_epoch, self._began_at, self._first_step = True, state.global_step, state.global_step - done
-        feed = self.series.shielded("reading the batches' sizes", lambda: _feed(args, train_dataloader), Feed())
+        feed = self.series.shielded("reading the batches' sizes", lambda: feed_of(args, train_dataloader), Feed())
         self.series.begin_epoch(index, schedule, batches_done=done, feed=feed)
         if not self._watched:
             self._watch(args, kwargs.get("model"))
@@ -329,9 +327,9 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         if self._stopping or not self.series.tracker.should_stop:
             return
         self._stopping = control.should_training_stop = True
-        if not evaluated and _word(args.eval_strategy) == "steps":
+        if not evaluated and word_of(args.eval_strategy) == "steps":
             control.should_evaluate = True
-        if _word(args.save_strategy) in ("steps", "epoch"):
+        if word_of(args.save_strategy) in ("steps", "epoch"):
             control.should_save = True
 
     def _publish(self, state: TrainerState, values: dict[str, float]) -> None:
@@ -398,17 +396,6 @@ class CarbonCallback(Measured, TrainerCallback):  # type: ignore[misc]  # transf
         return {**self.__dict__, "_trainer": None, "_loop": None, "_noting": None}
 
 
-def plan(args: TrainingArguments, state: TrainerState, dataloader: Any) -> Schedule:
-    """What the Trainer intends, as far as it says. Batches are optimizer steps: one hook stands for each."""
-    epochs = state.num_train_epochs
-    return Schedule(
-        epochs=epochs if 0 < epochs < ENDLESS else None,
-        batches=_steps_of_epoch(args, dataloader),
-        validation_batches=0 if _word(args.eval_strategy) == "no" else None,
-        steps=state.max_steps if state.max_steps > 0 else None,
-    )
-
-
 def listed() -> list[Any]:
     """The callbacks that the Trainer calls, as it goes through them; none where the hook is called by hand."""
     frame = sys._getframe()
@@ -422,18 +409,3 @@ def _trackers(trainer: Trainer) -> list[str]:
     """The reporters that write into the run that is active, where a sink of that name writes, too."""
     kinds = {type(callback).__name__ for callback in trainer.callback_handler.callbacks}
     return [name for kind, name in REPORTERS.items() if kind in kinds]
-
-
-def _feed(args: TrainingArguments, dataloader: Any) -> Feed:
-    return Feed.of_loader(dataloader, at_once=int(args.gradient_accumulation_steps))
-
-
-def _steps_of_epoch(args: TrainingArguments, dataloader: Any) -> int | None:
-    try:
-        return max(1, math.ceil(len(dataloader) / int(args.gradient_accumulation_steps)))
-    except TypeError:  # an endless or streamed dataset
-        return None
-
-
-def _word(strategy: Any) -> str:
-    return str(getattr(strategy, "value", strategy))
